@@ -1,0 +1,37 @@
+# Everything that a fresh machine needs is set up by the targets themselves: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Larger tests read a folder of public rasters where there is one; without it they are skipped.
+export GEONP_DATA ?= $(wildcard $(abspath ../shared/data))
+
+.PHONY: demo test check docs constraints clean
+
+demo: $(READY)
+	$(BIN)/geonp demo --output demo --overwrite
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group test --group docs
+	touch $@
+
+# Writes down what is installed, after a tested upgrade.
+constraints: $(READY)
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build demo

@@ -1,0 +1,124 @@
+"""The contract of every way to complete a field."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from geonp.field import Window, grid_shape, spacing
+
+Values = NDArray[np.float32]
+
+
+class Status(IntEnum):
+    """Codes of a prediction's `status`."""
+
+    MASKED = 0
+    OBSERVED = 1
+    INTERPOLATED = 2
+    EXTRAPOLATED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a window of pixels lies in its raster, and which part of it is wanted.
+
+    Methods anchor their own tiles at the raster's origin with it, so that the windows in which a raster is
+    streamed leave no trace in the result.
+
+    Parameters
+    ----------
+    raster : (rows, columns) of the whole raster.
+    given : the pixels that are there to be read: `wanted` plus the method's halo, clipped to the raster.
+    wanted : the pixels to complete.
+    """
+
+    raster: tuple[int, int]
+    given: Window
+    wanted: Window
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Place:
+        """Return the place of a field that is its own raster."""
+        window = Window.whole(shape)
+        return cls(shape, window, window)
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Row and column slices of the wanted pixels in an array of the given ones."""
+        return self.wanted.within(self.given)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The wanted pixels, completed: mean and variance (or None), float32 of shape (band, y, x)."""
+
+    mean: Values
+    variance: Values | None = None
+
+
+class Method(abc.ABC):
+    """One way to complete a field.
+
+    `prepare` learns from a raster once and returns a method that is ready for it; `predict` then completes
+    any window of it. Subclasses are frozen dataclasses whose fields are the method's parameters; they
+    override `complete`, and `prepare` where there is something to learn.
+    """
+
+    name: ClassVar[str]
+    has_variance: ClassVar[bool]
+
+    @property
+    @abc.abstractmethod
+    def halo(self) -> int:
+        """Pixels around a window that the method reads; beyond them a pixel counts as extrapolated."""
+
+    @property
+    def feather(self) -> int:
+        """Pixels over which neighbouring windows are blended; 0 where windows agree exactly."""
+        return 0
+
+    @property
+    def joint(self) -> bool:
+        """Whether the bands are completed together, so that all of them must be given."""
+        return False
+
+    def prepare(self, field: xr.DataArray) -> Self:
+        """Return this method made ready for `field` (band, y, x), which may be larger than memory."""
+        return self
+
+    @abc.abstractmethod
+    def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
+        """Complete the wanted pixels.
+
+        Parameters
+        ----------
+        values : float32 (band, y, x) of `place.given`, NaN where not observed. A band may be all NaN.
+        spacing : pixel size (dy, dx) in metres (the raster's own units where it has no CRS).
+        place : where the values lie in their raster.
+
+        Returns
+        -------
+        Completed
+            Mean and variance of the observable at every wanted pixel, observed ones included.
+        """
+
+    def predict(self, field: xr.DataArray, place: Place | None = None) -> xr.Dataset:
+        """Return `mean` and, where the method has one, `variance` of the wanted pixels of a loaded field.
+
+        The result carries the field's own coordinates. `spacing` is that of the field given.
+        """
+        place = place or Place.whole(grid_shape(field))
+        done = self.complete(np.asarray(field.values, np.float32), spacing(field), place)
+        rows, cols = place.inside
+        like = field.isel(y=rows, x=cols)
+        out = {"mean": like.copy(data=done.mean)}
+        if done.variance is not None:
+            out["variance"] = like.copy(data=done.variance)
+        return xr.Dataset(out)

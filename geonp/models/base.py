@@ -1,0 +1,51 @@
+"""The contract of every architecture."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from geonp.tasks import Task
+
+
+class Gaussian(NamedTuple):
+    """An independent normal distribution at every pixel: mean and standard deviation, (B, C, H, W)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density of `value`, elementwise."""
+        return torch.distributions.Normal(self.mean, self.std).log_prob(value)
+
+
+class Model(nn.Module, abc.ABC):
+    """A network that completes a batch of fields.
+
+    A subclass states its `name`, takes a frozen dataclass `config` whose fields are JSON values, and
+    implements `forward` and `loss`. Everything random in `loss` comes from the generator it is given.
+    """
+
+    name: ClassVar[str]
+    config: Any
+
+    @property
+    @abc.abstractmethod
+    def bands(self) -> int:
+        """Bands C that the network expects."""
+
+    @property
+    @abc.abstractmethod
+    def receptive_field(self) -> int | None:
+        """Pixels around a pixel that can influence it; None where the whole canvas does."""
+
+    @abc.abstractmethod
+    def forward(self, task: Task) -> Gaussian:
+        """Return the predictive distribution of every pixel given the context alone; deterministic."""
+
+    @abc.abstractmethod
+    def loss(self, task: Task, generator: torch.Generator | None = None) -> Tensor:
+        """Return the training loss of the batch, a scalar."""
