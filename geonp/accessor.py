@@ -1,0 +1,154 @@
+"""The `.geonp` accessor of xarray objects: thin, everything is done elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import xarray as xr
+
+from geonp.errors import InputError
+
+if TYPE_CHECKING:
+    from geonp.methods.base import Method
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@xr.register_dataarray_accessor("geonp")
+class DataArrayAccessor:
+    """Completion of one gridded variable: `array.geonp`."""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    def complete(
+        self,
+        method: str | Method = "auto",
+        model: str | None = None,
+        *,
+        variance: bool = True,
+        status: bool = False,
+        tile: int | None = None,
+        keep_observed: bool = True,
+        device: Device = "auto",
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Return the array without holes, and how uncertain every filled pixel is.
+
+        Parameters
+        ----------
+        method : a name (see `geonp.methods.METHODS`), or a Method with the parameters of your choice.
+        model : a model file written by `geonp fit`; used with the method `neural`, or `auto`.
+        variance : whether the variance is wanted; a method without one raises MethodError.
+        status : whether to add `status` (uint8: 0 masked, 1 observed, 2 interpolated, 3 extrapolated).
+        tile : side in pixels of the windows in which the array is read and completed.
+        keep_observed : return observed pixels as they were, with variance 0, or as the method predicts them.
+        device : where networks and kriging run.
+        seed : seed of whatever a method draws while it is fitted.
+
+        Returns
+        -------
+        Dataset
+            `mean` in the array's units and `variance` in their square, in the array's own dimensions and
+            coordinates.
+
+        Raises
+        ------
+        InputError
+            If nothing is observed, or the array has no two spatial dimensions.
+        MethodError
+            If a variance is wanted of a method that has none.
+        UsageError
+            If there is no such method.
+        ModelError
+            If the model file is not one of ours or does not fit the array.
+        """
+        from geonp.field import as_field
+        from geonp.io.cf import describe
+        from geonp.methods import choose
+        from geonp.predict import DEFAULT_TILE
+        from geonp.predict import complete as run
+
+        done = run(
+            as_field(self._array),
+            choose(method, model, device=device, seed=seed),
+            variance=variance,
+            status=status,
+            tile=tile or DEFAULT_TILE,
+            keep_observed=keep_observed,
+        )
+        out = xr.Dataset({name: _unfold(values, self._array) for name, values in done.items()})
+        return describe(out, self._array)
+
+
+@xr.register_dataset_accessor("geonp")
+class DatasetAccessor:
+    """Completion of every gridded variable of a data set: `dataset.geonp`."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def complete(
+        self,
+        method: str | Method = "auto",
+        model: str | None = None,
+        *,
+        variance: bool = True,
+        tile: int | None = None,
+        keep_observed: bool = True,
+        device: Device = "auto",
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Complete every floating variable on the grid and add `<name>_variance`, linked by CF attributes.
+
+        Variables without two spatial dimensions, and those that are not floating, are left as they are.
+        Parameters and errors are those of `array.geonp.complete`.
+
+        Raises
+        ------
+        InputError
+            If there is no floating variable on a grid.
+        """
+        from geonp.io.cf import link_variance
+
+        names = [str(name) for name, array in self._dataset.data_vars.items() if _is_gridded(array)]
+        if not names:
+            raise InputError(
+                f"no floating variable with two spatial dimensions among {sorted(map(str, self._dataset))}; "
+                "name the dimensions y and x (or lat and lon), and convert integers with .astype('f4')"
+            )
+        out = self._dataset.copy()
+        for name in names:
+            array = self._dataset[name]
+            done = array.geonp.complete(
+                method,
+                model,
+                variance=variance,
+                tile=tile,
+                keep_observed=keep_observed,
+                device=device,
+                seed=seed,
+            )
+            out[name] = done["mean"].assign_attrs(array.attrs)
+            if variance:
+                out[f"{name}_variance"] = done["variance"]
+                out = link_variance(out, name)
+        return out
+
+
+def _is_gridded(array: xr.DataArray) -> bool:
+    from odc.geo.xr import spatial_dims
+
+    return array.dtype.kind == "f" and spatial_dims(array) is not None
+
+
+def _unfold(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    """Return values (band, y, x) in the dimensions and on the coordinates of the array they came from."""
+    from odc.geo.xr import spatial_dims
+
+    y, x = spatial_dims(like) or like.dims[-2:]
+    leading = [d for d in like.dims if d not in (y, x)]
+    shape = [like.sizes[d] for d in (*leading, y, x)]
+    plain = xr.DataArray(np.reshape(values.to_numpy(), shape), dims=(*leading, y, x))
+    return plain.transpose(*like.dims).assign_coords(like.coords)
