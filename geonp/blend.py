@@ -31,6 +31,7 @@ def join(
     averaged with linear ramps; one strip of windows is held in memory.
     """
     grid = windows(shape, tile)
+    feather = min(feather, tile // 2)  # a pixel is shared by two windows a direction, never three
     if feather == 0 or len(grid) == 1:
         yield from map(compute, grid)
         return
@@ -55,8 +56,8 @@ def _ramp(window: Window, wide: Window, feather: int) -> NDArray[np.float64]:
         centre = np.arange(wide_start, wide_stop) + 0.5
         rising = (centre - start + feather) / (2 * feather) if wide_start < start else 1.0
         falling = (stop + feather - centre) / (2 * feather) if wide_stop > stop else 1.0
-        # A window narrower than its feather leaves pixels without weight; they still need one.
-        return np.clip(np.minimum(rising, falling) * np.ones_like(centre), 1e-6, 1)
+        # The raster's last window may be narrower than the feather; its pixels still need a weight.
+        return np.asarray(np.clip(np.minimum(rising, falling) * np.ones_like(centre), 1e-6, 1))
 
     rows = side(window.row, window.stop[0], wide.row, wide.stop[0])
     cols = side(window.col, window.stop[1], wide.col, wide.stop[1])

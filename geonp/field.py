@@ -151,13 +151,13 @@ def warn_without_crs(field: xr.DataArray) -> None:
 
 def grid_spacing(box: GeoBox) -> tuple[float, float]:
     """Return the pixel size (dy, dx) of `box` at its centre: metres, or its own units where it has no CRS."""
-    a, b, _, d, e, _ = tuple(box.affine)[:6]
+    a, b, c, d, e, f = tuple(box.affine)[:6]
     crs = None if box.crs is None else _crs(box.crs.to_wkt())
     if crs is None or not crs.is_geographic:
         unit = 1.0 if crs is None else crs.axis_info[0].unit_conversion_factor
         return math.hypot(b, e) * unit, math.hypot(a, d) * unit
     rows, cols = box.shape
-    lon, lat = box.affine * (cols / 2, rows / 2)
+    lon, lat = (a * cols + b * rows) / 2 + c, (d * cols + e * rows) / 2 + f
     to_degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
     geod = crs.get_geod()
     if geod is None:  # pragma: no cover - a geographic CRS always has an ellipsoid
