@@ -6,6 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import settings
+
+# Examples are timed by the whole run, not one by one: the first may compile or load something.
+settings.register_profile("geonp", deadline=None)
+settings.load_profile("geonp")
 
 
 @pytest.fixture(scope="session")
