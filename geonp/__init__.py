@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from geonp.evaluate import evaluate
     from geonp.io import open_field
     from geonp.kriging import krige
-    from geonp.methods import load
+    from geonp.methods.choose import load
     from geonp.predict import complete
     from geonp.training import fit
 
@@ -39,7 +39,7 @@ _HOME = {
     "evaluate": "geonp.evaluate",
     "fit": "geonp.training",
     "krige": "geonp.kriging",
-    "load": "geonp.methods",
+    "load": "geonp.methods.choose",
     "open_field": "geonp.io",
 }
 

@@ -66,7 +66,7 @@ class DataArrayAccessor:
         """
         from geonp.field import as_field
         from geonp.io.cf import describe
-        from geonp.methods import choose
+        from geonp.methods.choose import choose
         from geonp.predict import DEFAULT_TILE
         from geonp.predict import complete as run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,13 @@ class Layers:
     mean: Values
     variance: Values | None
     status: NDArray[np.uint8]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the layers by name, the standard deviation among them."""
+        out: dict[str, NDArray[Any]] = {"mean": self.mean, "status": self.status}
+        if self.variance is not None:
+            out |= {"variance": self.variance, "std": np.sqrt(self.variance)}
+        return out
 
 
 def join(

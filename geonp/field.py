@@ -143,7 +143,7 @@ def warn_without_crs(field: xr.DataArray) -> None:
     unit = "pixels" if box is None else "the units of its coordinates"
     warnings.warn(
         f"the grid has no coordinate reference system: distances are measured in {unit}; "
-        "assign one (gdal_edit -a_srs EPSG:..., or array.odc.assign_crs('EPSG:...')) if that is wrong",
+        "if that is wrong, assign one (--crs EPSG:...; in Python, after import odc.geo.xr, .odc.assign_crs('EPSG:...'))",
         MissingCRSWarning,
         stacklevel=3,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
+from geonp import __version__
 from geonp.blend import Layers, join
 from geonp.errors import GeonpWarning, InputError, MethodError, UsageError
 from geonp.field import (
@@ -68,7 +70,7 @@ def complete(
     mean = np.full(field.shape, np.nan, np.float32)
     spread = np.full(field.shape, np.nan, np.float32) if variance else None
     codes = np.zeros(field.shape, np.uint8) if status else None
-    for layers in stream(field, method, variance=variance, tile=tile, keep_observed=keep_observed):
+    for layers in begin(field, method, variance=variance, tile=tile, keep_observed=keep_observed):
         where = (slice(None), *layers.window.within(Window.whole(grid_shape(field))))
         mean[where] = layers.mean
         if spread is not None and layers.variance is not None:
@@ -84,19 +86,17 @@ def complete(
     return xr.Dataset(out)
 
 
-def stream(
+def begin(
     field: xr.DataArray,
     method: Method,
     *,
     variance: bool = True,
     tile: int = DEFAULT_TILE,
     keep_observed: bool = True,
-    summary: Summary | None = None,
-) -> Iterator[Layers]:
-    """Complete a field (band, y, x) and yield finished windows in raster order; memory is bounded by them.
+) -> Completion:
+    """Look at a field (band, y, x) once, prepare the method for it, and return what is ready to run.
 
-    Every pixel is yielded exactly once. `summary` spares the pass over the field where it is known already.
-    Parameters, errors: see `complete`.
+    Parameters, errors: see `complete`. Two passes are made over the field: this one counts, the run reads.
     """
     if tile < 1:
         raise UsageError(f"a tile of {tile} pixels is impossible; give at least 1 (--tile 1024)")
@@ -108,15 +108,39 @@ def stream(
             f"or use one of: {', '.join(with_variance())}"
         )
     warn_without_crs(field)
-    summary = summary or summarise(field)
+    summary = summarise(field)
     _report(summary)
     if summary.constant.all() or (summary.observed == summary.pixels).all():
-        yield from join(grid_shape(field), tile, 0, _Completer(field, None, summary, variance, True))
-        return
+        return Completion(field, None, summary, variance, tile, keep_observed=True)
     learn_from = field if method.joint else field.isel(band=np.flatnonzero(~summary.constant))
-    ready = method.prepare(learn_from)
-    completer = _Completer(field, ready, summary, variance, keep_observed)
-    yield from join(grid_shape(field), tile, ready.feather, completer)
+    return Completion(field, method.prepare(learn_from), summary, variance, tile, keep_observed)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A field and the method prepared for it (None where nothing can be learnt, or nothing is to be filled).
+
+    Iterating completes the field and yields finished pieces in raster order, every pixel once; memory is
+    bounded by a strip of windows, not by the raster.
+    """
+
+    field: xr.DataArray
+    method: Method | None
+    summary: Summary
+    variance: bool
+    tile: int
+    keep_observed: bool
+
+    def describe(self) -> dict[str, str]:
+        """Return how the result was made, for the outputs' tags."""
+        made_by = {"method": "none"} if self.method is None else self.method.describe()
+        observed = "predicted too" if not self.keep_observed else "kept, with variance 0"
+        return {"geonp": __version__, "observed_pixels": observed, **made_by}
+
+    def __iter__(self) -> Iterator[Layers]:
+        feather = 0 if self.method is None else self.method.feather
+        completer = _Completer(self.field, self.method, self.summary, self.variance, self.keep_observed)
+        return join(grid_shape(self.field), self.tile, feather, completer)
 
 
 def _report(summary: Summary) -> None:
@@ -142,7 +166,7 @@ def _report(summary: Summary) -> None:
 
 
 def _note(text: str) -> None:
-    warnings.warn(text, GeonpWarning, stacklevel=4)
+    warnings.warn(text, GeonpWarning, stacklevel=5)
 
 
 def _prior_variance(summary: Summary, band: int) -> float:

@@ -1,0 +1,144 @@
+"""`geonp predict`: complete a survey into a mean raster and a variance raster."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from geonp.io.outputs import Writer
+    from geonp.methods.base import Method
+    from geonp.predict import Completion
+
+
+@click.command()
+@click.argument("survey", type=click.Path())
+@click.option(
+    "-o", "outputs", nargs=2, type=options.OUT, metavar="MEAN VAR", help="Mean and variance, GeoTIFF."
+)
+@click.option("--mean", "mean_only", type=options.OUT, help="Mean alone, for methods without a variance.")
+@click.option("--to", "container", type=options.OUT, help="Both in one container: out.nc or out.zarr.")
+@click.option("--std", type=options.OUT, help="Standard deviation too, GeoTIFF.")
+@click.option("--status", type=options.OUT, help="Observed, interpolated or extrapolated, GeoTIFF.")
+@options.method
+@options.reading
+@options.tile
+@click.option("--smooth", is_flag=True, help="Replace observed pixels by the prediction too.")
+@click.option(
+    "--co", "creation", multiple=True, metavar="KEY=VALUE", help="GDAL creation option; repeatable."
+)
+@click.option("--cog", is_flag=True, help="Write cloud-optimised GeoTIFFs with overviews.")
+@options.overwrite
+@options.as_json
+@options.verbosity
+def predict(
+    survey: str,
+    outputs: tuple[Path, Path] | None,
+    mean_only: Path | None,
+    container: Path | None,
+    std: Path | None,
+    status: Path | None,
+    method: Method,
+    reading: options.Reading,
+    tile: int,
+    smooth: bool,
+    creation: tuple[str, ...],
+    cog: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    r"""Complete SURVEY, a raster with holes or a table of points.
+
+    \b
+    geonp predict survey.tif -o mean.tif var.tif
+    geonp predict soundings.csv --res 10 --crs EPSG:25832 -o depth.tif var.tif
+    geonp predict sst.nc --variable sst --to filled.nc
+    geonp predict survey.tif --method cubic --mean filled.tif
+    """
+    from geonp.field import grid_shape
+    from geonp.io.outputs import check_outputs
+    from geonp.predict import begin
+
+    rasters = _rasters(outputs, mean_only, std, status)
+    if bool(container) == bool(rasters):
+        raise click.UsageError(
+            "say where the result goes: -o MEAN VAR, --mean FILE, or --to FILE.nc|FILE.zarr"
+        )
+    paths = [container] if container else list(rasters.values())
+    check_outputs(paths, overwrite=overwrite, inputs=[survey])
+    start = time.perf_counter()
+    field = reading.open(survey)
+    variance = (container is not None and method.has_variance) or bool({"variance", "std"} & set(rasters))
+    ready = begin(field, method, variance=variance, tile=tile, keep_observed=not smooth)
+    writer = _writer(ready, rasters, container, survey, creation, cog, overwrite)
+    with writer:
+        pixels = field.size
+        pieces = options.progress(ready, pixels, lambda piece: piece.mean.size, quiet, "px")
+        for piece in pieces:
+            writer.write(piece.window, piece.arrays())
+        writer.commit()
+    seconds = time.perf_counter() - start
+    report = {
+        "survey": survey,
+        "outputs": {"container": str(container)} if container else {k: str(v) for k, v in rasters.items()},
+        "shape": [field.sizes["band"], *grid_shape(field)],
+        "observed": ready.summary.observed.tolist(),
+        "seconds": round(seconds, 3),
+        **ready.describe(),
+    }
+    if as_json:
+        options.print_json(report)
+    else:
+        shares = ready.summary.observed.sum() / (ready.summary.pixels * field.sizes["band"])
+        click.echo(
+            f"{survey}: {shares:.2%} observed, completed by {report['method']} in {seconds:.1f} s "
+            f"-> {', '.join(map(str, paths))}",
+            err=True,
+        )
+
+
+def _rasters(
+    outputs: tuple[Path, Path] | None, mean_only: Path | None, std: Path | None, status: Path | None
+) -> dict[str, Path]:
+    """Return the GeoTIFF of each layer that was asked for."""
+    if outputs and mean_only:
+        raise click.UsageError("-o writes the mean already; leave --mean out")
+    mean, variance = outputs or (mean_only, None)
+    layers = {"mean": mean, "variance": variance, "std": std, "status": status}
+    return {name: path for name, path in layers.items() if path is not None}
+
+
+def _writer(
+    ready: Completion,
+    rasters: dict[str, Path],
+    container: Path | None,
+    survey: str,
+    creation: tuple[str, ...],
+    cog: bool,
+    overwrite: bool,
+) -> Writer:
+    from geonp.io.geotiff import RasterWriter, creation_options
+
+    tags = ready.describe()
+    if container is None:
+        return RasterWriter(
+            rasters,
+            ready.field,
+            tags=tags,
+            options=creation_options(creation),
+            cog=cog,
+            overwrite=overwrite,
+            inputs=[survey],
+        )
+    if creation or cog:
+        raise click.UsageError("--co and --cog are for GeoTIFF outputs (-o, --mean)")
+    from geonp.io.container import ContainerWriter
+
+    layers = ["mean", *(["variance"] if ready.variance else []), "status"]
+    return ContainerWriter(container, ready.field, layers, tags=tags, overwrite=overwrite, inputs=[survey])
