@@ -38,5 +38,7 @@ def survey(jacksboro: np.ndarray) -> xr.DataArray:
 
     truth = jacksboro[100:196, 120:200]
     seen = np.random.default_rng(0).random(truth.shape) < 0.125
-    box = GeoBox.from_bbox((500_000, 4_000_000, 500_000 + 80 * 90, 4_000_000 + 96 * 90), "EPSG:32616", shape=(96, 80))
+    box = GeoBox.from_bbox(
+        (500_000, 4_000_000, 500_000 + 80 * 90, 4_000_000 + 96 * 90), "EPSG:32616", shape=(96, 80)
+    )
     return wrap_xr(np.where(seen, truth, np.float32(np.nan)), box)

@@ -7,11 +7,18 @@ import pytest
 
 
 def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.mark.parametrize(
-    "imports", ["import geonp, xarray", "import xarray, geonp", "import geonp; from xarray import DataArray; import xarray"]
+    "imports",
+    [
+        "import geonp, xarray",
+        "import xarray, geonp",
+        "import geonp; from xarray import DataArray; import xarray",
+    ],
 )
 def test_the_accessor_is_registered_in_any_order_of_import(imports: str) -> None:
     assert run(f"{imports}; print(hasattr(xarray.DataArray([1.0]), 'geonp'))") == "True"
@@ -32,5 +39,8 @@ def test_the_hook_leaves_no_trace_in_the_import_system() -> None:
 
 
 def test_public_names_are_loaded_on_first_use() -> None:
-    assert run("import geonp; print(all(callable(getattr(geonp, n)) for n in geonp.__all__ if n != '__version__'))") == "True"
-    assert "no attribute 'nonsense'" in run("import geonp\ntry: geonp.nonsense\nexcept AttributeError as e: print(e)")
+    names = "(getattr(geonp, n) for n in geonp.__all__ if n != '__version__')"
+    assert run(f"import geonp; print(all(map(callable, {names})))") == "True"
+    assert "no attribute 'nonsense'" in run(
+        "import geonp\ntry: geonp.nonsense\nexcept AttributeError as e: print(e)"
+    )
