@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from geonp.kriging import krige
     from geonp.methods.choose import load
     from geonp.predict import complete
-    from geonp.training import fit
+    from geonp.fitting import fit
 
 __version__ = "0.1.0"
 
@@ -37,7 +37,7 @@ __all__ = [
 _HOME = {
     "complete": "geonp.predict",
     "evaluate": "geonp.evaluate",
-    "fit": "geonp.training",
+    "fit": "geonp.fitting",
     "krige": "geonp.kriging",
     "load": "geonp.methods.choose",
     "open_field": "geonp.io",

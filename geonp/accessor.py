@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda"]
 
 
-@xr.register_dataarray_accessor("geonp")
+@xr.register_dataarray_accessor("geonp")  # type: ignore[no-untyped-call]
 class DataArrayAccessor:
     """Completion of one gridded variable: `array.geonp`."""
 
@@ -82,7 +82,7 @@ class DataArrayAccessor:
         return describe(out, self._array)
 
 
-@xr.register_dataset_accessor("geonp")
+@xr.register_dataset_accessor("geonp")  # type: ignore[no-untyped-call]
 class DatasetAccessor:
     """Completion of every gridded variable of a data set: `dataset.geonp`."""
 
