@@ -127,7 +127,7 @@ def reading(command: F) -> F:
         "-b", "--band", "--bidx", "band", type=int, multiple=True, help="Band, 1-based; repeatable."
     )
     @click.option(
-        "--nodata", type=float, help="Value that means 'not observed', where the file does not say."
+        "--nodata", type=float, help="Value that means 'not observed'."
     )
     @click.option(
         "--bounds", type=float, nargs=4, metavar="LEFT BOTTOM RIGHT TOP", help="Read this part only."

@@ -62,7 +62,7 @@ def predict(
     geonp predict survey.tif --method cubic --mean filled.tif
     """
     from geonp.field import grid_shape
-    from geonp.io.outputs import check_outputs
+    from geonp.io.outputs import CONTAINER_SUFFIXES, RASTER_SUFFIXES, check_outputs
     from geonp.predict import begin
 
     rasters = _rasters(outputs, mean_only, std, status)
@@ -71,7 +71,8 @@ def predict(
             "say where the result goes: -o MEAN VAR, --mean FILE, or --to FILE.nc|FILE.zarr"
         )
     paths = [container] if container else list(rasters.values())
-    check_outputs(paths, overwrite=overwrite, inputs=[survey])
+    suffixes = CONTAINER_SUFFIXES if container else RASTER_SUFFIXES
+    check_outputs(paths, overwrite=overwrite, inputs=[survey], suffixes=suffixes)
     start = time.perf_counter()
     field = reading.open(survey)
     variance = (container is not None and method.has_variance) or bool({"variance", "std"} & set(rasters))
