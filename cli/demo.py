@@ -66,17 +66,16 @@ def _run(command: str, *arguments: object) -> None:
 def _write_inputs(folder: Path, seed: int) -> xr.DataArray:
     """Write the western half as tiles, the eastern half as truth and as survey; return the truth."""
     import numpy as np
+    from affine import Affine
     from matplotlib.cbook import get_sample_data
     from odc.geo.geobox import GeoBox
 
     dem: Any = get_sample_data("jacksboro_fault_dem.npz")
     elevation = dem["elevation"].astype(np.float32)
     rows, cols = elevation.shape
-    box = GeoBox.from_bbox(
-        (float(dem["xmin"]), float(dem["ymin"]), float(dem["xmax"]), float(dem["ymax"])),
-        "EPSG:4326",
-        shape=(rows, cols),
-    )
+    north = max(float(dem["ymin"]), float(dem["ymax"]))  # the file has the two the other way round
+    west, step = float(dem["xmin"]), float(dem["dx"])
+    box = GeoBox((rows, cols), Affine(step, 0, west, 0, -step, north), "EPSG:4326")
     half = cols // 2
     for number, start in enumerate(range(0, rows, rows // 2)):
         part = np.s_[start : start + rows // 2, :half]

@@ -53,7 +53,9 @@ def test_spacing_of_geographic_grids_is_geodesic(lat: float) -> None:
 
 
 def test_spacing_of_a_rotated_geographic_grid_is_not_in_degrees() -> None:
-    dy, dx = spacing(grid(Affine.translation(10, 45) @ Affine.rotation(90) @ Affine.scale(0.001, -0.001), "EPSG:4326"))
+    dy, dx = spacing(
+        grid(Affine.translation(10, 45) @ Affine.rotation(90) @ Affine.scale(0.001, -0.001), "EPSG:4326")
+    )
     assert dx == pytest.approx(111.1, rel=0.01)  # columns now run along the meridian
     assert dy == pytest.approx(111.3 * math.cos(math.radians(45)), rel=0.01)
 
@@ -97,7 +99,9 @@ def test_as_field_keeps_the_geobox_of_named_coordinates() -> None:
     assert geobox(as_field(array)) == array.odc.geobox
 
 
-@pytest.mark.parametrize("array", [xr.DataArray([1.0]), xr.DataArray(np.zeros((0, 3))), xr.DataArray([["a"]])])
+@pytest.mark.parametrize(
+    "array", [xr.DataArray([1.0]), xr.DataArray(np.zeros((0, 3))), xr.DataArray([["a"]])]
+)
 def test_as_field_refuses_what_is_no_grid(array: xr.DataArray) -> None:
     with pytest.raises(InputError):
         as_field(array)

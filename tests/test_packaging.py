@@ -6,8 +6,9 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-import geonp
 import pytest
+
+import geonp
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -77,7 +77,9 @@ def test_tiled_equals_whole(rows: int, cols: int, tile: int, overlap: int, seed:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)), tile=st.integers(1, 30), feather=st.integers(0, 12)
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    tile=st.integers(1, 30),
+    feather=st.integers(0, 12),
 )
 def test_join_hands_on_every_pixel_once_and_averages_with_weights_that_sum_to_one(
     shape: tuple[int, int], tile: int, feather: int
@@ -138,7 +140,9 @@ def test_nothing_observed_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(("known", "mean", "variance"), [([4.0], 4, 16), ([4.0, 6.0], 5, 2), ([0.0], 0, 1)])
-def test_one_or_two_observations_give_a_constant_and_a_prior(known: list, mean: float, variance: float) -> None:
+def test_one_or_two_observations_give_a_constant_and_a_prior(
+    known: list, mean: float, variance: float
+) -> None:
     values = np.full(25, np.nan, "f4")
     values[: len(known)] = known
     survey = holey((5, 5)).copy(data=values.reshape(5, 5))

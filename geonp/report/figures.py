@@ -35,7 +35,7 @@ def completion(truth: xr.DataArray | None, context: xr.DataArray, prediction: xr
     axes: NDArray[np.object_]
     fig: Figure
     fig, axes = plt.subplots(
-        1, panels, figsize=(3.4 * panels, 3.4 * rows / cols + 0.9), layout="constrained", squeeze=False
+        1, panels, figsize=(3.4 * panels, 3.4 * rows / cols + 1.5), layout="constrained", squeeze=False
     )
     left = list(axes[0])
     if truth is not None:
