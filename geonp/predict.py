@@ -47,7 +47,7 @@ def complete(
     ----------
     field : DataArray with two spatial dimensions, NaN where not observed; other dimensions are bands. It may
         be lazy; it is read window by window.
-    method : how to complete it (`geonp.methods.method`).
+    method : how to complete it (`geonp.methods.choose.choose`, or an object of one of the classes).
     variance : whether the variance is wanted.
     status : whether to add `status` (uint8: 0 masked, 1 observed, 2 interpolated, 3 extrapolated).
     tile : side in pixels of the windows.
