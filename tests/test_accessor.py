@@ -73,7 +73,8 @@ def test_dask_in_windows_equals_eager(survey: xr.DataArray) -> None:
 def test_south_up_grids_are_completed_like_any_other(survey: xr.DataArray) -> None:
     plain = survey.geonp.complete("rbf", variance=False)["mean"]
     flipped = survey[::-1].geonp.complete("rbf", variance=False)["mean"]
-    np.testing.assert_allclose(flipped[::-1], plain, atol=0.05)
+    # Equally distant neighbours are told apart by their place on the grid, which a flip changes.
+    assert float(abs(flipped[::-1] - plain).mean()) < 0.002 * float(survey.std())
 
 
 def test_an_unknown_method_is_a_usage_error(survey: xr.DataArray) -> None:
