@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CloughTocher2DInterpolator, LinearNDInterpolator
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
+from geonp import parallel
 from geonp.errors import UsageError
 from geonp.methods.rbf import interpolate_cubic
 from geonp.methods.scattered import Array, Estimate, Scattered, Scene
@@ -128,9 +129,8 @@ class Idw(Scattered):
     def interpolate(self, scene: Scene) -> Estimate:
         """Average the neighbours within reach; NaN where there are none."""
         count = min(self.neighbours, len(scene.points))
-        distance, index = cKDTree(scene.points).query(
-            scene.nudged, k=np.arange(1, count + 1), distance_upper_bound=scene.reach, workers=-1
-        )
+        ranks = np.arange(1, count + 1)
+        distance, index = parallel.nearest(cKDTree(scene.points), scene.nudged, ranks, scene.reach)
         absent = np.isinf(distance)
         # Relative to the nearest, so that no power of a distance overflows.
         weight = np.where(absent, 0, (distance[:, :1] / np.where(absent, 1, distance)) ** self.power)

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from geonp import parallel
 from geonp.errors import MethodError, UsageError
 from geonp.field import grid_shape, load, spacing, windows
 from geonp.methods.scattered import Array, Estimate, Scattered, Scene
@@ -187,7 +188,7 @@ def _groups(scene: Scene, neighbours: int | None) -> Iterator[tuple[NDArray[np.i
         for start in range(0, count, step):
             yield np.arange(start, min(start + step, count)), everything
         return
-    index = cKDTree(scene.points).query(scene.nudged, k=neighbours, workers=-1)[1]
+    index = parallel.nearest(cKDTree(scene.points), scene.nudged, np.arange(1, neighbours + 1))[1]
     # Squares of a few hundred observations: PyKrige's time grows with the square of their number.
     area = np.ptp(scene.points, axis=0).clip(1).prod()
     side = np.clip(np.sqrt(_TOGETHER * area / len(scene.points)), 16, 128)
