@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,8 +39,9 @@ class Task:
 
     def to(self, device: torch.device | str) -> Task:
         """Return the task on `device`."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Task(**{k: v if v is None else v.to(device) for k, v in moved.items()})
+        covariates = None if self.covariates is None else self.covariates.to(device)
+        values, context, target = (t.to(device) for t in (self.values, self.context, self.target))
+        return Task(values, context, target, self.spacing.to(device), covariates)
 
     def everything_seen(self) -> Task:
         """Return the task whose context is every known pixel: context and target together."""
@@ -54,9 +55,9 @@ def coordinates(task: Task) -> Tensor:
     that a grid with dy != dx is seen undistorted.
     """
     _, _, h, w = task.values.shape
-    like = {"device": task.values.device, "dtype": task.values.dtype}
-    dy, dx = task.spacing.to(**like).unbind(1)
-    y = (torch.arange(h, **like) - (h - 1) / 2).neg()[None, :, None] * dy[:, None, None]
-    x = (torch.arange(w, **like) - (w - 1) / 2)[None, None, :] * dx[:, None, None]
+    device, dtype = task.values.device, task.values.dtype
+    dy, dx = task.spacing.to(device, dtype).unbind(1)
+    y = (torch.arange(h, device=device, dtype=dtype) - (h - 1) / 2).neg()[None, :, None] * dy[:, None, None]
+    x = (torch.arange(w, device=device, dtype=dtype) - (w - 1) / 2)[None, None, :] * dx[:, None, None]
     half = torch.maximum(dy * h, dx * w)[:, None, None] / 2
     return torch.stack([(y / half).expand(-1, h, w), (x / half).expand(-1, h, w)], 1)

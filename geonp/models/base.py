@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from geonp.nn.likelihood import normal_log_density
 from geonp.tasks import Task
 
 
@@ -19,7 +20,7 @@ class Gaussian(NamedTuple):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of `value`, elementwise."""
-        return torch.distributions.Normal(self.mean, self.std).log_prob(value)
+        return normal_log_density(value, self.mean, self.std)
 
 
 class Model(nn.Module, abc.ABC):
