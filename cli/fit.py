@@ -47,8 +47,8 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--masks", default="random", show_default=True, help="Mask kinds: random:3,swaths,blocks,clouds."
 )
-@click.option("--tile-size", default=64, show_default=True, help="Side of a training tile in pixels.")
-@click.option("--batch", default=16, show_default=True, help="Tiles in a batch.")
+@click.option("--tile-size", default=32, show_default=True, help="Side of a training tile in pixels.")
+@click.option("--batch", default=8, show_default=True, help="Tiles in a batch.")
 @click.option("--max-time", type=Duration(), help="Train this long: 90s, 10m, 1.5h.  [default: 10m]")
 @click.option("--epochs", type=int, help="Train this many epochs.")
 @click.option("--steps-per-epoch", default=100, show_default=True, help="Batches between two validations.")

@@ -14,11 +14,11 @@ from geonp.errors import GeonpError, GeonpWarning
 
 if TYPE_CHECKING:
     from geonp.evaluate import evaluate
+    from geonp.fitting import fit
     from geonp.io import open_field
     from geonp.kriging import krige
     from geonp.methods.choose import load
     from geonp.predict import complete
-    from geonp.fitting import fit
 
 __version__ = "0.1.0"
 

@@ -143,7 +143,8 @@ def warn_without_crs(field: xr.DataArray) -> None:
     unit = "pixels" if box is None else "the units of its coordinates"
     warnings.warn(
         f"the grid has no coordinate reference system: distances are measured in {unit}; "
-        "if that is wrong, assign one (--crs EPSG:...; in Python, after import odc.geo.xr, .odc.assign_crs('EPSG:...'))",
+        "if that is wrong, assign one (--crs EPSG:...; in Python: import odc.geo.xr, "
+        "then array.odc.assign_crs('EPSG:...'))",
         MissingCRSWarning,
         stacklevel=3,
     )

@@ -41,8 +41,8 @@ class Recipe:
     config: Mapping[str, object] = field(default_factory=dict)
     context: str = "0.125"
     masks: str = "random"
-    tile: int = 64
-    batch: int = 16
+    tile: int = 32
+    batch: int = 8
     augment: bool = True
 
 
@@ -138,7 +138,7 @@ def fit(
     ----------
     rasters : fields to learn from, lazy or not (`geonp.open_field`), NaN where not observed.
     path : model file to write (`.safetensors`).
-    recipe : what is trained on what; an IFANP on 64 x 64 tiles with 12.5 % seen by default.
+    recipe : what is trained on what; an IFANP on 32 x 32 tiles with 12.5 % seen by default.
     options : how long and where; ten minutes by default.
     start : model file to start from.
     overwrite : replace `path` where it exists.
