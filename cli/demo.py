@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CONTEXT = 0.125
 METHODS = "neural,kriging,pykrige,rbf,cubic,linear,nearest"
 TRUTH, SURVEY, TILES, MODEL = "truth.tif", "survey.tif", "tiles", "model.safetensors"
-PICTURES = ("completion.png", "methods.png")
+PICTURES = ("ifanp.png", "kriging.png", "methods.png")
 
 
 @click.command()
@@ -121,9 +121,13 @@ def _draw(folder: Path, truth: xr.DataArray) -> list[Path]:
 
     survey = read(SURVEY)
     network = xr.Dataset({"mean": read("mean.tif"), "variance": read("variance.tif")})
-    means = {"IFANP": network["mean"], "kriging": read("kriging.tif")}
+    kriged = xr.Dataset({"mean": read("kriging.tif"), "variance": read("kriging_variance.tif")})
     pictures = [folder / name for name in PICTURES]
-    drawn = (figures.completion(truth, survey, network), figures.methods(truth, survey, means))
+    drawn = (
+        figures.completion(truth, survey, network),
+        figures.completion(truth, survey, kriged),
+        figures.methods(truth, survey, {"IFANP": network["mean"], "kriging": kriged["mean"]}),
+    )
     for path, figure in zip(pictures, drawn, strict=True):
         figure.savefig(path, dpi=110)
         plt.close(figure)

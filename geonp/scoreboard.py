@@ -121,7 +121,7 @@ class Evaluation:
         return tuple(self._overall(name) for name in self.methods)
 
     def to_markdown(self, each: bool = True) -> str:
-        """Return the table over all rasters; of several, RMSE and CRPS on `each` as well.
+        """Return the table over all rasters; with `each`, RMSE and CRPS on every one, failures and warnings too.
 
         A dash stands where a method has no variance, or failed; failures and warnings are listed below.
         """
@@ -131,8 +131,9 @@ class Evaluation:
             name = _COLUMNS[title]
             if each and len(self.places) > 1 and any(row.score(name) is not None for row in self.rows):
                 parts.append(f"{title} on each:\n\n{self._by_place(name)}")
-        told = [(row, f"failed: {row.failure}" if row.failure else row.note) for row in self.rows]
-        parts += ["\n".join(f"- {row.method} on {row.place}: {text}" for row, text in told if text)]
+        if each:
+            told = [(row, f"failed: {row.failure}" if row.failure else row.note) for row in self.rows]
+            parts.append("\n".join(f"- {row.method} on {row.place}: {text}" for row, text in told if text))
         parts += [
             f"Context {self.context}, {self.holdout} hold-out, seed {self.seed}; ratios to {self.reference}."
         ]
