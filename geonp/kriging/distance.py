@@ -1,0 +1,55 @@
+"""Distances between points: by plain differences, in the plane or on the globe.
+
+Everything is a Euclidean distance after a change of coordinates: a rotation and a stretch make a geometric
+anisotropy isotropic, and points of the globe become points of space, so that distances are chords. A
+covariance of the chord is positive definite on the sphere wherever it is in space, which a covariance of the
+arc is not (Gneiting 2013, Bernoulli 19(4)); arc and chord differ by less than 0.1 % below 980 km.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+EARTH_RADIUS = 6_371_008.8
+"""Mean radius of the Earth in metres (IUGG)."""
+
+
+def on_sphere(points: Tensor) -> Tensor:
+    """Return positions in space, (..., 3) in metres, of (..., 2) points (latitude, longitude) in degrees."""
+    lat, lon = torch.deg2rad(points).unbind(-1)
+    cos = torch.cos(lat)
+    return EARTH_RADIUS * torch.stack([cos * torch.cos(lon), cos * torch.sin(lon), torch.sin(lat)], -1)
+
+
+def arc_of_chord(chord: Tensor) -> Tensor:
+    """Return the great-circle distance in metres whose chord is `chord` metres."""
+    return 2 * EARTH_RADIUS * torch.asin((chord / (2 * EARTH_RADIUS)).clamp(0, 1))
+
+
+def chord_of_arc(arc: Tensor) -> Tensor:
+    """Return the chord in metres of a great-circle distance of `arc` metres."""
+    return 2 * EARTH_RADIUS * torch.sin(arc / (2 * EARTH_RADIUS))
+
+
+def stretch(points: Tensor, angle: float, ratio: float) -> Tensor:
+    """Return (..., 2) coordinates (along the major axis, across it divided by `ratio`) of (y, x) points.
+
+    Their Euclidean distance is the anisotropic distance measured in units of the major axis. `angle` is that
+    axis's direction in degrees, counter-clockwise from +x towards +y.
+    """
+    if ratio == 1.0:
+        return points
+    y, x = points.unbind(-1)
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return torch.stack([c * x + s * y, (c * y - s * x) / ratio], -1)
+
+
+def pairwise(a: Tensor, b: Tensor) -> Tensor:
+    """Return (..., N, M) Euclidean distances between (..., N, D) and (..., M, D), exact for near points.
+
+    The usual shortcut |a|^2 + |b|^2 - 2ab loses every digit of a short distance; it is never taken here.
+    """
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

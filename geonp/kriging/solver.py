@@ -1,0 +1,65 @@
+"""How kriging systems are solved: the covariance, the trend, the precision, the device, the memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from geonp.errors import UsageError
+from geonp.kriging.covariance import Covariance
+from geonp.kriging.system import batch_size
+from geonp.kriging.trend import Kind
+
+_CPU = torch.device("cpu")
+_CACHE = 48 << 20
+"""Bytes of work that a batch may hold on a CPU, where larger ones only leave the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """How systems are solved.
+
+    Parameters
+    ----------
+    covariance : covariance of the field, nugget included.
+    kind : kind of kriging.
+    mean : the known mean, for simple kriging.
+    dtype, device : of the arithmetic. Measured on terrain, an eighth observed, float32 errs by 2e-4 standard
+        deviations with an exponential of range 100 pixels or a Matern-3/2 of range 8, whatever the nugget; with
+        a Matern-3/2 of range 30 by 3e-4, 0.02, 0.04 for nuggets of 1e-2, 1e-4, 1e-6 of the sill; smoother
+        fields with little nugget are beyond it.
+    memory : bytes that the systems of one batch may take.
+    """
+
+    covariance: Covariance
+    kind: Kind = "ordinary"
+    mean: float = 0.0
+    dtype: torch.dtype = torch.float64
+    device: torch.device = _CPU
+    memory: int = 1 << 30
+
+    def batch(self, observations: int, targets: int) -> int:
+        """Return how many systems of this size are solved together."""
+        memory = self.memory
+        if self.device.type == "cpu":
+            memory = min(self.memory // torch.get_num_threads(), _CACHE)
+        return batch_size(observations, targets, self.dtype.itemsize, memory)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; "auto" is a GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return _CPU
+    if name.split(":")[0] == "cuda" and torch.cuda.is_available():
+        return torch.device(name)
+    found = "cpu, cuda" if torch.cuda.is_available() else "cpu alone"
+    raise UsageError(f"there is no device {name!r} here ({found}); use device='auto' for the best there is")

@@ -1,0 +1,121 @@
+"""What kriging must know of a whole raster: where it is observed, and a share of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geonp.errors import InputError
+
+Index = NDArray[np.int64]
+
+_CELL = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some pixels of a raster: values (H, W) from `row`, `col` on, NaN where not observed."""
+
+    row: int
+    col: int
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Observed pixels of a raster, all of them or one in every cell.
+
+    Parameters
+    ----------
+    rows, cols : (N,), where.
+    values : (N,), what was observed.
+    side : side in pixels of the cells; 1 where every observation is here.
+    observed : observations in the raster.
+    density : part of the pixels that is observed, as seen from a typical pixel that is not.
+    """
+
+    rows: Index
+    cols: Index
+    values: NDArray[np.float32]
+    side: int
+    observed: int
+    density: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every observation of the raster is here."""
+        return self.side == 1
+
+    @classmethod
+    def of(cls, blocks: Iterable[Block], limit: int) -> Survey:
+        """Go through a raster once and keep at most about `limit` observations.
+
+        Parameters
+        ----------
+        blocks : pieces of the raster that begin at multiples of 2048 pixels, or the whole of it, in any order
+            that is always the same.
+        limit : observations to keep.
+
+        Raises
+        ------
+        InputError
+            If nothing is observed.
+        """
+        side, observed = 1, 0
+        missing = np.zeros(_CELL**2 + 1)
+        kept: list[tuple[Index, Index, NDArray[np.float32]]] = []
+        for block in blocks:
+            seen = np.isfinite(block.values)
+            observed += int(seen.sum())
+            missing += _missing_by_count(seen)
+            kept.append(_one_a_cell(block, seen, side))
+            while sum(len(k[0]) for k in kept) > limit and side < 1024:
+                side *= 2
+                kept = [_thin(*k, side) for k in kept]
+        if not observed:
+            raise InputError("no pixel is observed: there is nothing to krige from")
+        rows, cols, values = (np.concatenate(a) for a in zip(*kept, strict=True))
+        return cls(rows, cols, values, side, observed, _typical_density(missing))
+
+
+def _missing_by_count(seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return how many pixels are missing in cells with 0, 1, 2, ... observations."""
+    rows, cols = (-(-n // _CELL) for n in seen.shape)
+    pad = ((0, rows * _CELL - seen.shape[0]), (0, cols * _CELL - seen.shape[1]))
+    cells = (rows, _CELL, cols, _CELL)
+    count = np.pad(seen, pad).reshape(cells).sum((1, 3)).ravel()
+    size = np.pad(np.ones_like(seen), pad).reshape(cells).sum((1, 3)).ravel()
+    # Cells at the edge are counted as if they were full.
+    full = np.round(count * (_CELL**2 / size)).astype(np.int64)
+    return np.asarray(np.bincount(full, size - count, _CELL**2 + 1), np.float64)
+
+
+def _typical_density(missing: NDArray[np.float64]) -> float:
+    """Return the median density of the observed cells, weighted by the pixels that they miss."""
+    weight = missing[1:]
+    if not weight.any():
+        return 1.0
+    middle = int(np.searchsorted(np.cumsum(weight), weight.sum() / 2))
+    return min(middle + 1, _CELL**2) / _CELL**2
+
+
+def _one_a_cell(block: Block, seen: NDArray[np.bool_], side: int) -> tuple[Index, Index, NDArray[np.float32]]:
+    rows, cols = np.nonzero(seen)
+    found = (rows + block.row, cols + block.col, block.values[seen])
+    return found if side == 1 else _thin(*found, side)
+
+
+def _thin(
+    rows: Index, cols: Index, values: NDArray[np.float32], side: int
+) -> tuple[Index, Index, NDArray[np.float32]]:
+    """Keep of every cell the observation nearest its middle."""
+    middle = (side - 1) / 2
+    off = (rows % side - middle) ** 2 + (cols % side - middle) ** 2
+    cell = rows // side * (1 << 32) + cols // side
+    order = np.lexsort((off, cell))
+    first = np.concatenate([[True], np.diff(cell[order]) != 0])[: len(order)]
+    best = order[first]
+    return rows[best], cols[best], values[best]
