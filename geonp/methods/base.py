@@ -93,6 +93,10 @@ class Method(abc.ABC):
         """Return this method made ready for `field` (band, y, x), which may be larger than memory."""
         return self
 
+    def smoothing(self) -> Self:
+        """Return the method that estimates observed pixels too, where it can tell their noise; else itself."""
+        return self
+
     def describe(self) -> dict[str, str]:
         """Return what a user must know to repeat the result; written into the outputs' tags."""
         return {"method": self.name}

@@ -1,0 +1,247 @@
+"""The method `kriging`: local kriging with a covariance fitted to the raster."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from geonp.errors import GeonpWarning, InputError, UsageError
+from geonp.field import geobox, grid_shape, load, spacing, windows
+from geonp.kriging.board import Pixels
+from geonp.kriging.covariance import Covariance
+from geonp.kriging.fit import Fit, fit_grid
+from geonp.kriging.points import covering
+from geonp.kriging.raster import RasterKriging
+from geonp.kriging.scattered import known_mean
+from geonp.kriging.solver import Solver, choose_device
+from geonp.kriging.survey import Block, Survey
+from geonp.kriging.threads import one_thread
+from geonp.kriging.trend import KINDS, Kind, check_kind
+from geonp.methods.base import Completed, Method, Place, Values
+
+_READ = 2048
+_KEPT, _LEAST_KEPT = 1 << 20, 1 << 14
+"""Observations kept in memory of a whole raster, its bands together; and of one band at least."""
+_FITTED = 1 << 20
+"""Pixels of a raster up to which the covariance is fitted to all of it."""
+_SAMPLED = 1024
+_ENOUGH = 100_000
+_MOST_SAMPLES = 6
+_MOST_FITS = 6
+_REPRESENTATIVES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kriging(Method):
+    """Local kriging in tiles that share a neighbourhood; a small survey is kriged exactly.
+
+    Each band is kriged alone. Up to six bands are each fitted; of more, three are, and the others take the
+    covariance of the nearest of those, scaled to their own variance.
+
+    Parameters
+    ----------
+    covariance : of every band, in metres (or the raster's own units without a CRS); None fits one a band.
+    kind : "ordinary" (unknown local mean), "universal" (unknown local plane) or "simple" (one mean, by
+        generalised least squares).
+    neighbours : observations from which tiles in gaps are kriged.
+    noise : whether the variance is that of an observation (nugget included) or of the latent field.
+    smooth : whether observed pixels are estimated too, as they would be without their nugget; otherwise they
+        keep their value, with variance 0.
+    dtype : "float64", or "float32" for rough covariances with a nugget of 1 % of the sill or more, where it
+        errs by some thousandths of a standard deviation (measured: Matern-3/2, range 30 pixels, nugget 1e-4
+        of the sill: a tenth of one; smoother ones: useless).
+    device : "auto" (a GPU where there is one), "cpu" or "cuda".
+    memory : bytes that the systems solved together may take.
+    seed : of the sampling while a covariance is fitted.
+    fits : how the covariances came about; `prepare` makes them. None where one was given.
+    bands : the bands, ready to be kriged; `prepare` makes them.
+    """
+
+    name: ClassVar[str] = "kriging"
+    has_variance: ClassVar[bool] = True
+
+    covariance: Covariance | None = None
+    kind: Kind = "ordinary"
+    neighbours: int = 128
+    noise: bool = True
+    smooth: bool = False
+    dtype: Literal["float64", "float32"] = "float64"
+    device: str = "auto"
+    memory: int = 1 << 30
+    seed: int = 0
+    fits: tuple[Fit | None, ...] = field(default=(), repr=False, compare=False)
+    bands: tuple[RasterKriging, ...] = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise UsageError(f"kriging from {self.neighbours} neighbours is impossible; give at least 1")
+        if self.dtype not in ("float64", "float32"):
+            raise UsageError(f"dtype is 'float64' or 'float32', got {self.dtype!r}")
+        if self.memory < 1 << 20:
+            raise UsageError(f"{self.memory} bytes of memory are too few; give at least {1 << 20} (1 MiB)")
+        if self.kind not in KINDS:
+            raise UsageError(f"unknown kind of kriging {self.kind!r}; use one of {', '.join(KINDS)}")
+        if self.covariance is not None:
+            check_kind(self.kind, self.covariance)
+            if self.covariance.metric != "euclidean":
+                raise UsageError(
+                    "rasters are kriged in metres; give a covariance with metric='euclidean', or use "
+                    "krige() for points on the globe"
+                )
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a window that are read."""
+        return max((band.halo for band in self.bands), default=0)
+
+    def smoothing(self) -> Self:
+        """Return the method that filters the nugget out of observed pixels."""
+        return replace(self, smooth=True)
+
+    def prepare(self, field: xr.DataArray) -> Self:
+        """Go through the field once, and fit a covariance to each band where none was given.
+
+        Warns
+        -----
+        GeonpWarning
+            Where a fit should not be trusted blindly: a pure nugget, a range at its bound.
+
+        Raises
+        ------
+        InputError
+            If a band has no observation.
+        """
+        surveys = self._survey(field)
+        step = _steps(field)
+        if self.covariance is not None:
+            fits: list[Fit | None] = [None] * len(surveys)
+            covariances = [self.covariance] * len(surveys)
+        else:
+            fits, covariances = self._fit(field, surveys, step)
+        rows, cols = grid_shape(field)
+        reach = math.hypot(rows * step[0], cols * step[1])
+        bands = []
+        for survey, covariance in zip(surveys, covariances, strict=True):
+            solver = self._solver(covering(covariance, reach))
+            band = RasterKriging((rows, cols), step, survey, solver, self.neighbours, self.smooth)
+            if self.kind == "simple":
+                mean = known_mean(band.observations, solver, self.seed)
+                band = replace(band, solver=replace(solver, mean=mean))
+            bands.append(band)
+        return replace(self, fits=tuple(fits), bands=tuple(bands))
+
+    def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
+        """Complete the wanted pixels; see `Method.complete`.
+
+        Raises
+        ------
+        UsageError
+            If the method was not prepared for a raster with these bands.
+        """
+        if len(self.bands) != len(values):
+            raise UsageError(
+                f"kriging is prepared for {len(self.bands)} band(s) and was given {len(values)}; call "
+                "prepare(field) with the raster that is to be completed"
+            )
+        wanted = Pixels(place.wanted.row, place.wanted.col, *place.wanted.shape)
+        mean = np.empty((len(values), *place.wanted.shape), np.float32)
+        variance = np.empty_like(mean)
+        for i, band in enumerate(self.bands):
+            given = Block(place.given.row, place.given.col, values[i])
+            mean[i], variance[i] = band.complete(given, wanted, spacing)
+            if self.noise:
+                # Observed pixels are known, and stay so.
+                known = np.isfinite(values[i][place.inside]) & (not self.smooth)
+                variance[i] += np.where(known, 0, band.solver.covariance.nugget)
+        return Completed(mean, variance)
+
+    def describe(self) -> dict[str, str]:
+        """Return what a user must know to repeat the result: kind, seed, and the covariance of every band."""
+        told = {"method": self.name, "kind": self.kind, "nugget": "in" if self.noise else "out"}
+        told["seed"] = str(self.seed)
+        for number, band in enumerate(self.bands, 1):
+            told[f"covariance_{number}"] = band.solver.covariance.to_json()
+        return told
+
+    def bytes_needed(self, window: int = 1024) -> int:
+        """Return the peak memory in bytes of completing the raster in windows of `window` pixels a side."""
+        return max((band.bytes_needed(window) for band in self.bands), default=0)
+
+    def _survey(self, field: xr.DataArray) -> list[Survey]:
+        limit = max(_KEPT // field.sizes["band"], _LEAST_KEPT)
+        return [Survey.of(_blocks(field, band), limit) for band in range(field.sizes["band"])]
+
+    def _fit(
+        self, field: xr.DataArray, surveys: list[Survey], step: tuple[float, float]
+    ) -> tuple[list[Fit | None], list[Covariance]]:
+        count = len(surveys)
+        chosen = range(count)
+        if count > _MOST_FITS:
+            chosen = np.linspace(0, count - 1, 2 * _REPRESENTATIVES + 1).round().astype(int)[1::2].tolist()
+        fits = {band: self._fit_band(field, band, step) for band in chosen}
+        covariances = []
+        for band, survey in enumerate(surveys):
+            nearest = min(fits, key=lambda other: abs(other - band))
+            covariance = fits[nearest].covariance
+            if band != nearest:
+                spread, other = float(survey.values.var()), float(surveys[nearest].values.var())
+                covariance = covariance.scaled(spread / other) if spread > 0 and other > 0 else covariance
+            covariances.append(covariance)
+        return [fits.get(band) for band in range(count)], covariances
+
+    def _fit_band(self, field: xr.DataArray, band: int, step: tuple[float, float]) -> Fit:
+        trend: Literal["constant", "linear"] = "linear" if self.kind == "universal" else "constant"
+        with one_thread():
+            fit = fit_grid(_sample(field, band, self.seed), step, seed=self.seed, trend=trend)
+        for alarm in fit.alarms:
+            warnings.warn(f"band {band + 1}: {alarm}", GeonpWarning, stacklevel=5)
+        return fit
+
+    def _solver(self, covariance: Covariance) -> Solver:
+        kind = check_kind(self.kind, covariance)
+        dtype = torch.float32 if self.dtype == "float32" else torch.float64
+        return Solver(covariance, kind, 0.0, dtype, choose_device(self.device), self.memory)
+
+
+def _steps(field: xr.DataArray) -> tuple[float, float]:
+    """Return the signed steps (down, across) from a pixel to the next: down is negative where north is up."""
+    dy, dx = spacing(field)
+    box = geobox(field)
+    south_up = box is not None and box.affine.e > 0
+    flipped = box is not None and box.affine.a < 0
+    return (dy if south_up else -dy), (-dx if flipped else dx)
+
+
+def _blocks(field: xr.DataArray, band: int) -> Iterator[Block]:
+    one = field.isel(band=[band])
+    for window in windows(grid_shape(field), _READ):
+        yield Block(window.row, window.col, load(one, window).to_numpy()[0])
+
+
+def _sample(field: xr.DataArray, band: int, seed: int) -> NDArray[np.float32] | list[Block]:
+    """Return the band, or a few windows of a large one, drawn at random among those with observations."""
+    one = field.isel(band=[band])
+    rows, cols = grid_shape(field)
+    if rows * cols <= _FITTED:
+        return np.asarray(load(one).to_numpy()[0])
+    found: list[Block] = []
+    observed = 0
+    cells = windows((rows, cols), _SAMPLED)
+    for index in np.random.default_rng([seed, band]).permutation(len(cells)):
+        values = load(one, cells[index]).to_numpy()[0]
+        if (seen := int(np.isfinite(values).sum())) > 0:
+            found.append(Block(cells[index].row, cells[index].col, values))
+            observed += seen
+        if observed >= _ENOUGH or len(found) == _MOST_SAMPLES:
+            break
+    if not found:
+        raise InputError(f"band {band + 1} has no observed pixel: there is nothing to krige from")
+    return found
