@@ -78,10 +78,10 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="geonp")
 def main() -> None:
-    r"""Complete gridded fields: a sparse or holey raster becomes a mean and a variance raster.
+    """Complete gridded fields: a sparse or holey raster becomes a mean and a variance raster.
 
     \b
     geonp demo                                       the whole story on a real DEM
     geonp predict survey.tif -o mean.tif var.tif     complete a raster
     geonp fit dem_tiles/ --context 0.125             train a network on rasters like yours
-    """
+    """  # noqa: D301

@@ -47,13 +47,13 @@ def evaluate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Hide pixels of RASTERS (files, or folders of them), complete them, and score what was hidden.
+    """Hide pixels of RASTERS (files, or folders of them), complete them, and score what was hidden.
 
     \b
     geonp evaluate dem.tif --context 0.125
     geonp evaluate tiles/ --holdout gaps --methods kriging,cubic,pykrige
     geonp evaluate survey.tif --context 0.9 --model model.safetensors
-    """
+    """  # noqa: D301
     from geonp.evaluate import evaluate as run
     from geonp.methods.choose import NEURAL, choose
 

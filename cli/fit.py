@@ -95,13 +95,13 @@ def fit(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Train a network on TILES: rasters, or folders of them, of any size; holes are fine.
+    """Train a network on TILES: rasters, or folders of them, of any size; holes are fine.
 
     \b
     geonp fit dem_tiles/ --context 0.125
     geonp fit a.tif b.tif --context 0.02:0.3 --masks random:2,swaths,clouds --max-time 1h
     geonp fit dem_tiles/ --resume
-    """
+    """  # noqa: D301
     from geonp.fitting import Fitting, Recipe
     from geonp.io.checkpoint import write_checkpoint
     from geonp.io.outputs import check_outputs

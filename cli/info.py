@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 @options.as_json
 @options.verbosity
 def info(file: str, reading: options.Reading, as_json: bool, quiet: bool) -> None:
-    r"""Tell what FILE is: a survey (grid, CRS, pixel size, what is observed) or a model.
+    """Tell what FILE is: a survey (grid, CRS, pixel size, what is observed) or a model.
 
     \b
     geonp info survey.tif
     geonp info model.safetensors --json
-    """
+    """  # noqa: D301
     found = _model(file) if file.endswith(".safetensors") else _survey(reading.open(file))
     if as_json:
         options.print_json({"file": file, **found})

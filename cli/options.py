@@ -15,6 +15,8 @@ import click
 
 from geonp.errors import GeonpWarning
 
+from .kriging import OPTIONS, Kriging
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -126,9 +128,7 @@ def reading(command: F) -> F:
     @click.option(
         "-b", "--band", "--bidx", "band", type=int, multiple=True, help="Band, 1-based; repeatable."
     )
-    @click.option(
-        "--nodata", type=float, help="Value that means 'not observed'."
-    )
+    @click.option("--nodata", type=float, help="Value that means 'not observed'.")
     @click.option(
         "--bounds", type=float, nargs=4, metavar="LEFT BOTTOM RIGHT TOP", help="Read this part only."
     )
@@ -146,7 +146,7 @@ def reading(command: F) -> F:
 
 
 def method(command: F) -> F:
-    """Add --method, --model, --device and --seed, and pass on the method that they name."""
+    """Add --method, --model, --device, --seed and how to krige, and pass on the method that they name."""
 
     @click.option(
         "--method", default="auto", show_default=True, metavar="NAME", help="How to complete; see below."
@@ -154,11 +154,13 @@ def method(command: F) -> F:
     @click.option("--model", type=click.Path(), help="Model file written by `geonp fit`.")
     @device
     @seed
+    @together(*OPTIONS)
     @functools.wraps(command)
     def run(*args: Any, method: str, model: str | None, device: str, seed: int, **options: Any) -> Any:
         from geonp.methods.choose import choose
 
-        return command(*args, method=choose(method, model, device=device, seed=seed), **options)
+        how = Kriging(**{f.name: options.pop(f.name) for f in fields(Kriging)})
+        return command(*args, method=how.apply(choose(method, model, device=device, seed=seed)), **options)
 
     return cast(F, run)
 

@@ -53,14 +53,14 @@ def predict(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Complete SURVEY, a raster with holes or a table of points.
+    """Complete SURVEY, a raster with holes or a table of points.
 
     \b
     geonp predict survey.tif -o mean.tif var.tif
     geonp predict soundings.csv --res 10 --crs EPSG:25832 -o depth.tif var.tif
     geonp predict sst.nc --variable sst --to filled.nc
     geonp predict survey.tif --method cubic --mean filled.tif
-    """
+    """  # noqa: D301
     from geonp.field import grid_shape
     from geonp.io.outputs import CONTAINER_SUFFIXES, RASTER_SUFFIXES, check_outputs
     from geonp.predict import begin

@@ -14,6 +14,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False

@@ -1,0 +1,124 @@
+"""How a survey is to be kriged, as options that are given to a method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from geonp.errors import UsageError
+
+if TYPE_CHECKING:
+    from geonp.kriging.covariance import Covariance
+    from geonp.methods.base import Method
+
+# Parameters of a method, and the options that set them.
+_OPTION = {
+    "covariance": "--variogram",
+    "kind": "--kind",
+    "neighbours": "--neighbours",
+    "noise": "--latent",
+    "memory": "--memory",
+}
+_SCALE = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def _anisotropy(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    """Return the two numbers of ANGLE:RATIO."""
+    if value is None:
+        return None
+    try:
+        angle, ratio = map(float, value.split(":"))
+    except ValueError:
+        raise click.BadParameter(
+            f"'{value}' is not ANGLE:RATIO; 30:0.5 is a longest range 30 degrees counter-clockwise from +x, "
+            "and half of it across"
+        ) from None
+    return angle, ratio
+
+
+def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Return the bytes of 2G, 500M or 1048576."""
+    if value is None:
+        return None
+    text = value.strip().upper().removesuffix("B").removesuffix("I")
+    number, scale = (text[:-1], _SCALE[text[-1]]) if text[-1:] in _SCALE else (text, 1)
+    try:
+        return int(float(number) * scale)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"'{value}' is no size; write 500M or 2G") from None
+
+
+OPTIONS = (
+    click.option(
+        "--variogram",
+        metavar="FILE|JSON|WORDS",
+        help="Kriging: the covariance, instead of fitting it: a file (a former output, or what "
+        "`geonp variogram --model-out` wrote), JSON, or words: exponential:range=500,sill=3,nugget=0.1.",
+    ),
+    click.option(
+        "--anisotropy",
+        callback=_anisotropy,
+        metavar="ANGLE:RATIO",
+        help="Kriging: direction of the longest range of --variogram, degrees counter-clockwise from +x, and "
+        "the shortest over the longest.",
+    ),
+    click.option(
+        "--kind",
+        type=click.Choice(["ordinary", "universal", "simple"]),
+        help="Kriging: unknown local mean (the default), unknown local plane, one mean.",
+    ),
+    click.option("--neighbours", type=click.IntRange(min=1), help="Observations a pixel is estimated from."),
+    click.option("--latent", is_flag=True, help="Kriging: variance without the nugget."),
+    click.option(
+        "--memory", callback=_bytes, metavar="SIZE", help="Kriging: memory for its systems: 500M, 2G."
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Kriging:
+    """How a survey is to be kriged; None (or False) where the method's own choice stands."""
+
+    variogram: str | None
+    anisotropy: tuple[float, float] | None
+    kind: str | None
+    neighbours: int | None
+    latent: bool
+    memory: int | None
+
+    def apply(self, method: Method) -> Method:
+        """Return `method` with these parameters.
+
+        Raises
+        ------
+        UsageError
+            If the method has no such parameter, or they cannot be combined.
+        InputError
+            If the file that should hold a covariance does not.
+        """
+        if self.anisotropy is not None and self.variogram is None:
+            raise UsageError(
+                "--anisotropy turns a covariance that is given (--variogram); a fit finds angle and ratio "
+                "itself (geonp variogram SURVEY shows them)"
+            )
+        given = (self.variogram, self.kind, self.neighbours, False if self.latent else None, self.memory)
+        changes: dict[str, Any] = {
+            name: value for name, value in zip(_OPTION, given, strict=True) if value is not None
+        }
+        known = {f.name for f in fields(cast(Any, method))}
+        for name in changes:
+            if name not in known:
+                raise UsageError(
+                    f"method '{method.name}' takes no {_OPTION[name]}; leave it out, or use --method kriging"
+                )
+        if self.variogram is not None:
+            changes["covariance"] = self._covariance(self.variogram)
+        return cast("Method", replace(cast(Any, method), **changes))
+
+    def _covariance(self, text: str) -> Covariance:
+        from .covariance import anisotropic, read_covariance
+
+        found = read_covariance(text)
+        return found if self.anisotropy is None else anisotropic(found, *self.anisotropy)
