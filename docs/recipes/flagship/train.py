@@ -1,0 +1,216 @@
+"""Trains the bundled network on packed examples and writes it as a model file.
+
+    python docs/recipes/flagship/train.py OUT --held OUT_HELD --minutes 80 --run runs/flagship --export FILE
+
+A run that was interrupted goes on where it saved last; new shards in OUT are taken up as they appear. The
+learning rate is constant for a third of the time, then falls linearly to zero. The running average of the
+weights is what is exported. With `--device cuda --width 64` a GPU makes a larger one of the same examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from muon import optimisers
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geonp.io.checkpoint import Checkpoint, Trained, write_checkpoint
+from geonp.kriging.features import Kriged, features
+from geonp.models import create, weights
+from geonp.models.kriged import KrigedConfig, KrigedIFANP, crps
+from geonp.scaling import Standardise, dumps
+from geonp.tasks import Task
+
+Shard = dict[str, NDArray[np.generic]]
+
+_IMAGES = ("mean", "std", "residual", "surprise", "observed", "known")
+_SIGNED = ("mean", "residual", "surprise")
+_WARM_UP, _HOLD = 300, 0.35
+_BORDER = 24
+
+
+def batch(shards: list[Shard], rng: np.random.Generator, size: int) -> Task:
+    """Draw examples: turned, mirrored, upside down, one in five on a canvas larger than its raster."""
+    rows: list[dict[str, NDArray[np.generic]]] = []
+    for _ in range(size):
+        shard = shards[int(rng.integers(len(shards)))]
+        index, turn = int(rng.integers(len(shard["aspect"]))), int(rng.integers(8))
+        sign = -1 if rng.random() < 0.5 else 1
+        row = {}
+        for key in _IMAGES:
+            image = shard[key][index]
+            image = image.T if turn & 1 else image
+            image = image[::-1] if turn & 2 else image
+            image = image[:, ::-1] if turn & 4 else image
+            row[key] = image * image.dtype.type(sign) if key in _SIGNED else image
+        aspect = shard["aspect"][index]
+        row["aspect"] = 1 / aspect if turn & 1 else aspect
+        row["noise"] = shard["noise"][index]
+        rows.append(row)
+    inside = np.ones((size, *rows[0]["mean"].shape), np.float32)
+    for canvas in inside:
+        if rng.random() < 0.2:
+            below, right = rng.integers(0, _BORDER + 1, 2)
+            canvas[canvas.shape[0] - below :] = 0
+            canvas[:, canvas.shape[1] - right :] = 0
+    return task({key: np.stack([row[key] for row in rows]) for key in rows[0]}, inside)
+
+
+def task(columns: Shard, inside: NDArray[np.float32]) -> Task:
+    """Return packed examples as a task."""
+
+    def image(key: str) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(columns[key])).float()[:, None]
+
+    here = torch.from_numpy(inside)[:, None]
+    observed, residual = image("observed") * here, image("residual")
+    aspect, noise = (torch.from_numpy(columns[key]).float() for key in ("aspect", "noise"))
+    kriged = Kriged(
+        observed,
+        image("mean") * here,
+        image("std"),
+        image("surprise") * observed,
+        observed,
+        residual * observed,
+        here,
+    )
+    spacing = torch.stack([aspect, torch.ones_like(aspect)], 1)
+    told = features(kriged, noise, spacing, torch.ones_like(aspect))
+    return Task(residual, observed, (1 - observed) * image("known") * here, spacing, told)
+
+
+@torch.no_grad()
+def scores(model: KrigedIFANP, shards: list[Shard]) -> dict[str, float]:
+    """Return geometric means over examples of RMSE and CRPS as shares of kriging's, and the 90 % coverage."""
+    rows = []
+    for shard in shards:
+        for start in range(0, len(shard["aspect"]), 64):
+            part = {k: v[start : start + 64] for k, v in shard.items() if k in (*_IMAGES, "aspect", "noise")}
+            given = task(part, np.ones(part["mean"].shape, np.float32))
+            told = model(given)
+            z, weight = given.values.clamp(-50, 50), given.covariates[:, :1]
+
+            def mean(x: Tensor, target: Tensor = given.target) -> Tensor:
+                return (x * target).sum((1, 2, 3)) / target.sum((1, 2, 3))
+
+            zero, one = torch.zeros_like(z), torch.ones_like(z)
+            squared = mean((weight * (z - told.mean)) ** 2) / mean((weight * z) ** 2)
+            score = mean(weight * crps(z, told.mean, told.std)) / mean(weight * crps(z, zero, one))
+            covered = mean(((z - told.mean).abs() < 1.6449 * told.std).float())
+            rows.append(torch.stack([squared.sqrt(), score, covered], 1))
+    found = torch.cat(rows)
+    ratios = found[:, :2].log().mean(0).exp()
+    return {"rmse": float(ratios[0]), "crps": float(ratios[1]), "cov90": float(found[:, 2].mean())}
+
+
+def main() -> None:
+    """Train until the time is up, then export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("--held", type=Path, required=True, help="shards that are only scored")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run's state and log")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--export", type=Path, help="model file to write at the end")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--width", type=int, default=48)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    chosen.run.mkdir(parents=True, exist_ok=True)
+
+    device, config = torch.device(chosen.device), KrigedConfig(width=chosen.width, attention_window=5)
+    model = create(KrigedIFANP.name, config, chosen.seed).to(device, memory_format=torch.channels_last)
+    assert isinstance(model, KrigedIFANP)
+    average = copy.deepcopy(model)
+    both = optimisers(model, chosen.rate)
+    state, step, spent = chosen.run / "state.pt", 0, 0.0
+    if state.exists():
+        kept = torch.load(state, weights_only=True)
+        model.load_state_dict(kept["model"])
+        average.load_state_dict(kept["average"])
+        for optimiser, values in zip(both, kept["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
+        step, spent = kept["step"], kept["spent"]
+
+    def save() -> None:
+        tensors = {"model": model.state_dict(), "average": average.state_dict()}
+        moments = [optimiser.state_dict() for optimiser in both]
+        draft = state.with_suffix(".part")
+        torch.save({**tensors, "optimisers": moments, "step": step, "spent": spent}, draft)
+        os.replace(draft, state)
+
+    held = [dict(np.load(path)) for path in sorted(chosen.held.glob("*.npz"))]
+    shards: dict[Path, Shard] = {}
+    last, saved, total = time.monotonic(), time.monotonic(), 0.0
+    while spent < 60 * chosen.minutes:
+        if step % 100 == 0 or not shards:
+            new = [path for path in sorted(chosen.shards.glob("*.npz")) if path not in shards]
+            shards |= {path: dict(np.load(path)) for path in new}
+        given = batch(list(shards.values()), np.random.default_rng([chosen.seed, step]), chosen.batch).to(
+            device
+        )
+        share = spent / (60 * chosen.minutes)
+        rate = chosen.rate * min(1, (step + 1) / _WARM_UP) * min(1, max((1 - share) / (1 - _HOLD), 0.01))
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = model.loss(given)
+        for optimiser in both:
+            optimiser.zero_grad()
+        loss.backward()
+        size = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if torch.isfinite(size):
+            for optimiser in both:
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                optimiser.step()
+        step += 1
+        keep = min(0.9995 if share > 0.3 else 0.998, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
+        total += float(loss.detach())
+        now = time.monotonic()
+        spent, last = spent + now - last, now
+        if now - saved > 240:
+            found = scores(average.cpu().eval(), held)
+            average.to(device)
+            line = {
+                "step": step,
+                "seconds": round(spent),
+                "examples": 512 * len(shards),
+                "rate": rate,
+                **found,
+            }
+            with (chosen.run / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            print(json.dumps(line), file=sys.stderr, flush=True)
+            save()
+            saved = last = time.monotonic()
+    save()
+    if chosen.export is not None:
+        export(average.cpu(), chosen.export, step, spent, scores(average.eval(), held)["crps"], chosen.seed)
+
+
+def export(model: KrigedIFANP, path: Path, steps: int, seconds: float, score: float, seed: int) -> None:
+    """Write the network as a model file, its weights rounded to half precision."""
+    rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in weights(model).items()}
+    trained = Trained((0.015, 0.5), (64, 64), steps=steps, seconds=seconds, score=score, seed=seed)
+    told = Checkpoint(
+        model.name, asdict(model.config), dumps(Standardise()), model.receptive_field, trained, rounded
+    )
+    write_checkpoint(path, told, overwrite=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What a network is told of a window of a raster: kriging's answer, and where kriging was surprised."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geonp.kriging.board import Board, Pixels, Tiles
+from geonp.kriging.exact import Exact
+from geonp.kriging.features import Kriged
+from geonp.kriging.points import Observations
+from geonp.kriging.raster import RasterKriging
+from geonp.kriging.survey import Block
+from geonp.kriging.tiles import leave_one_out_tiles
+
+Array = NDArray[np.float64]
+
+_LEAST = 24
+"""Observations in a tile and its halo below which no leave-one-out residual is asked of it."""
+
+
+def gather(
+    kriging: RasterKriging,
+    given: Block,
+    wanted: Pixels,
+    spacing: tuple[float, float],
+    centre: float,
+    canvas: tuple[int, int],
+) -> Kriged:
+    """Return what kriging says of a window, a batch of one, on a canvas that may be larger than the window.
+
+    Parameters
+    ----------
+    kriging : of the raster, estimating observed pixels too (`smooth`).
+    given : the window with `kriging.halo` pixels around it, cut off at the edge of the raster.
+    wanted : the window.
+    spacing : of its pixels.
+    centre : subtracted from every mean before it becomes float32, in the units of the field.
+    canvas : rows and columns; what lies below and to the right of the window is outside the raster.
+    """
+    mean, variance = kriging.complete(given, wanted, spacing)
+    residual, spread = leave_one_out(kriging, given, wanted, spacing)
+    judged = np.isfinite(residual)
+    surprise = np.divide(residual, np.sqrt(spread), out=np.zeros_like(residual), where=judged)
+    values = given.values[wanted.within(given.row, given.col)]
+    observed = np.isfinite(values)
+    # Exact at the data with no nugget at all: kept positive, far below what any neighbour has.
+    floor = 1e-4 * np.sqrt(kriging.solver.covariance.total_sill)
+    std = np.maximum(np.sqrt(variance + kriging.solver.covariance.nugget), floor)
+    misfit = np.where(observed, (values - mean) / std, 0.0)
+    layers = (observed, mean - centre, std, surprise, judged, misfit, np.ones_like(mean))
+    pad = ((0, canvas[0] - wanted.rows), (0, canvas[1] - wanted.cols))
+    return Kriged(*(torch.from_numpy(np.pad(a.astype(np.float32), pad))[None, None] for a in layers))
+
+
+def leave_one_out(
+    kriging: RasterKriging, given: Block, wanted: Pixels, spacing: tuple[float, float]
+) -> tuple[Array, Array]:
+    """Return leave-one-out residuals and their variances (of an observation) at the pixels of a window.
+
+    Parameters are those of `gather`. Both are (rows, columns), NaN where nothing is observed and where too
+    few observations lie around to judge.
+    """
+    observed = np.isfinite(given.values[wanted.within(given.row, given.col)])
+    if kriging.exact:
+        return _exactly(kriging, wanted, spacing)
+    layout, raster = kriging.layout, kriging.shape
+    board = Board.of(given, wanted, observed, layout, raster, spacing, kriging.solver.device)
+    tiles = board.tiles(layout)
+    while len(tiles):
+        count, _ = board.count(tiles)
+        crowded = (count > tiles.layout.crowded) & (min(tiles.layout.tile) >= 8)
+        fit = ~crowded & (count >= _LEAST)
+        if fit.any():
+            _judge(board, tiles.pick(fit), count[fit], kriging)
+        tiles = board.with_holes(tiles.pick(crowded).quarters())
+    return board.result(wanted)
+
+
+def _judge(board: Board, tiles: Tiles, count: NDArray[np.int64], kriging: RasterKriging) -> None:
+    found = leave_one_out_tiles(board.canvas, tiles.layout, tiles.rows, tiles.cols, count, kriging.solver)
+    board.put(tiles, *(a.cpu().numpy() for a in found))
+
+
+def _exactly(kriging: RasterKriging, wanted: Pixels, spacing: tuple[float, float]) -> tuple[Array, Array]:
+    survey, nugget = kriging.survey, kriging.solver.covariance.nugget
+    coords = np.stack([survey.rows, survey.cols], 1) * np.array(spacing)
+    n = len(survey.values)
+    known = Observations(coords, survey.values.astype(np.float64), np.full(n, nugget), np.zeros((n, 0)), 0)
+    both = np.full((2, *kriging.shape), np.nan)
+    both[:, survey.rows, survey.cols] = Exact.of(known, kriging.solver).leave_one_out()
+    residual, spread = both[:, *wanted.within(0, 0)]
+    return residual, spread

@@ -1,0 +1,187 @@
+"""A light convolutional pyramid (U-Net) that works at half resolution and below.
+
+Pixels are regrouped first (2 x 2 pixels become channels), so that no convolution runs at full resolution: a
+quarter of the work, and nothing lost. There is no normalisation over the canvas, which would make a pixel's
+value depend on the canvas it is computed in; residual blocks that start as the identity need none (Zhang et
+al. 2019, "Fixup initialization").
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad, pixel_shuffle, pixel_unshuffle, relu
+
+from geonp.nn.attention import window_weights
+
+
+def _silence(layer: nn.Conv2d) -> None:
+    """Set a layer's weights to zero, so that it starts without effect."""
+    for weights in layer.parameters():
+        nn.init.zeros_(weights)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(relu(x)))), 3 x 3 pixels; the last convolution starts at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        _silence(self.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of the same shape, (B, C, H, W)."""
+        change: Tensor = self.second(relu(self.first(relu(x))))
+        return x + change
+
+
+class RegionalCode(nn.Module):
+    """The latent path: local pooling aggregation of what the context says, undiluted by what is unknown.
+
+    Features are weighted by the share of observed pixels, pooled over a window with weights that fall with
+    distance (LPA, eq. 7-8 of the image-faced attentive neural process), and divided by the equally pooled
+    share. The code starts without effect.
+
+    Parameters
+    ----------
+    channels : of the features.
+    window : side of the aggregation window, odd.
+    """
+
+    def __init__(self, channels: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.encode = nn.Conv2d(channels, channels, 1)
+        self.decode = nn.Conv2d(channels, channels, 1)
+        _silence(self.decode)
+
+    def forward(self, x: Tensor, share: Tensor) -> Tensor:
+        """Return features (B, C, h, w) with the code added; `share` (B, 1, h, w) is the observed share."""
+        values = relu(self.encode(x)) * share
+        weights = window_weights(self.window).to(x)[None, None]
+        reach = self.window // 2
+        total = conv2d(values, weights.expand(x.shape[1], -1, -1, -1), padding=reach, groups=x.shape[1])
+        there = conv2d(share, weights, padding=reach)
+        code: Tensor = self.decode(total / (there + 1e-3))
+        return x + code
+
+
+class WindowedCrossAttention(nn.Module):
+    """The deterministic path: every place asks the observed places around it, by content and relative
+    position.
+
+    Global cross attention (eq. 9-10 of the image-faced attentive neural process) over a window, with a learnt
+    score for every relative position in place of absolute coordinates, so that it holds on any canvas. Places
+    without observations are never attended to. It starts without effect.
+
+    Parameters
+    ----------
+    channels : of queries and values; a multiple of `heads`.
+    window : side of the window, odd.
+    heads : attentions in parallel.
+    """
+
+    def __init__(self, channels: int, window: int, heads: int = 4) -> None:
+        super().__init__()
+        self.window, self.heads = window, heads
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.merge = nn.Conv2d(channels, channels, 1)
+        self.position = nn.Parameter(torch.zeros(window * window, heads, 1, 1))
+        _silence(self.merge)
+
+    def forward(self, x: Tensor, context: Tensor, share: Tensor) -> Tensor:
+        """Return x (B, C, h, w) with what it found in `context` (B, C, h, w) added.
+
+        `share` (B, 1, h, w) is the share of observed pixels.
+        """
+        b, c, h, w = x.shape
+        reach, depth = self.window // 2, c // self.heads
+        frame = (reach,) * 4
+        split = (b, self.heads, depth)
+        query = self.query(x).view(*split, h, w) * depth**-0.5
+        key = pad(self.key(context), frame).view(*split, h + 2 * reach, w + 2 * reach)
+        value = pad(self.value(context), frame).view(*split, h + 2 * reach, w + 2 * reach)
+        seen = pad(share, frame)
+        shifts = [(i, j) for i in range(self.window) for j in range(self.window)]
+        scores, there = [], []
+        for n, (i, j) in enumerate(shifts):
+            scores.append((query * key[..., i : i + h, j : j + w]).sum(2) + self.position[n])
+            there.append(seen[:, :, i : i + h, j : j + w] > 0)
+        score = torch.stack(scores).float().masked_fill(~torch.stack(there), -1e4)
+        # Where nothing in the window is observed all scores are equal, and the answer is switched off.
+        weight = (torch.softmax(score, 0) * torch.stack(there).any(0)).to(value.dtype)
+        found = sum(
+            (weight[n][:, :, None] * value[..., i : i + h, j : j + w] for n, (i, j) in enumerate(shifts)),
+            torch.zeros((), dtype=value.dtype, device=value.device),
+        )
+        answer: Tensor = self.merge(found.reshape(b, c, h, w))
+        return x + answer
+
+
+class UNet(nn.Module):
+    """Channels of a canvas -> channels of the same canvas, with zero output before training.
+
+    Parameters
+    ----------
+    inputs, outputs : channels.
+    width : channels at half resolution; level i has width (1 + i / 2).
+    levels : resolutions, 1/2, 1/4, ...; at least 2.
+    code_window : window of the regional code at the lowest resolution, odd.
+    attention_window : window of the cross attention at the last resolution but one, odd; 0 leaves it out.
+
+    Notes
+    -----
+    The canvas's sides must be multiples of `stride`. The map is equivariant to shifts by multiples of it.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, levels: int, code_window: int, attention_window: int
+    ) -> None:
+        super().__init__()
+        widths = [width + width * i // 2 for i in range(levels)]
+        pairs = list(itertools.pairwise(widths))
+        self.stride = 1 << levels
+        self.stem = nn.Conv2d(4 * inputs, width, 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
+        self.encode = nn.ModuleList(ResidualBlock(c) for c in widths)
+        self.code = RegionalCode(widths[-1], code_window)
+        self.middle = ResidualBlock(widths[-1])
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
+        self.decode = nn.ModuleList(ResidualBlock(c) for c in widths[:-1])
+        self.attention = WindowedCrossAttention(widths[-2], attention_window) if attention_window else None
+        self.head = nn.Conv2d(width, 4 * outputs, 3, padding=1)
+        _silence(self.head)
+        self.reach = self._reach(levels, code_window, attention_window)
+
+    @staticmethod
+    def _reach(levels: int, code_window: int, attention_window: int) -> int:
+        """Pixels beside a pixel that its output may depend on, an upper bound."""
+        sides = [1 << (i + 1) for i in range(levels)]
+        convolutions = 2 * sides[0] + sum(4 * s for s in sides) + sum(2 * s for s in sides[-1:])
+        windows = code_window // 2 * sides[-1] + attention_window // 2 * sides[-2]
+        # Regrouping and pooling move a pixel by less than one coarse pixel.
+        return convolutions + windows + sides[-1]
+
+    def forward(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Return (B, outputs, H, W) from x (B, inputs, H, W) and the observed mask (B, 1, H, W)."""
+        x = self.stem(pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last))
+        shares = [avg_pool2d(observed, 2)]
+        skips: list[Tensor] = []
+        for i, block in enumerate(self.encode):
+            x = block(x)
+            if i < len(self.down):
+                skips.append(x)
+                x = self.down[i](x)
+                shares.append(avg_pool2d(shares[-1], 2))
+        x = self.middle(self.code(x, shares[-1]))
+        for i in reversed(range(len(self.down))):
+            x = interpolate(self.up[i](x), scale_factor=2.0, mode="nearest") + skips[i]
+            if self.attention is not None and i == len(self.down) - 1:
+                x = self.attention(x, skips[i], shares[i])
+            x = self.decode[i](x)
+        return pixel_shuffle(self.head(relu(x)), 2)
