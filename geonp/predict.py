@@ -112,7 +112,7 @@ def begin(
     _report(summary)
     if summary.constant.all() or (summary.observed == summary.pixels).all():
         return Completion(field, None, summary, variance, tile, keep_observed=True)
-    method = method if keep_observed else method.smoothing()
+    method = method if keep_observed else method.smoothed()
     learn_from = field if method.joint else field.isel(band=np.flatnonzero(~summary.constant))
     return Completion(field, method.prepare(learn_from), summary, variance, tile, keep_observed)
 

@@ -93,7 +93,7 @@ class Method(abc.ABC):
         """Return this method made ready for `field` (band, y, x), which may be larger than memory."""
         return self
 
-    def smoothing(self) -> Self:
+    def smoothed(self) -> Self:
         """Return the method that estimates observed pixels too, where it can tell their noise; else itself."""
         return self
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 from os import PathLike
+from pathlib import Path
 
 from geonp.errors import UsageError
 from geonp.methods import method_class
 from geonp.methods.base import Method
 
-AUTO, NEURAL = "auto", "neural"
-DEFAULT = "kriging"
+AUTO, NEURAL, BUNDLED = "auto", "neural", "bundled"
 
 
 def choose(
@@ -24,8 +24,9 @@ def choose(
 
     Parameters
     ----------
-    method : a name of `geonp.methods.METHODS`, or `auto`: the model where one is given, else kriging.
-        A Method is returned as it is.
+    method : a name of `geonp.methods.METHODS`, or `auto`: the model where one is given, else the bundled one,
+        which hands over to kriging where that does better. `neural` insists on the network. A Method is
+        returned as it is.
     model : file written by `geonp fit`; for `auto` and `neural` only.
     device : `auto` (a GPU where there is one), `cpu` or `cuda`; for methods that have a choice.
     seed : of whatever the method draws while it is prepared.
@@ -48,12 +49,8 @@ def choose(
         if method not in (AUTO, NEURAL):
             raise UsageError(f"method '{method}' takes no model file; leave it out, or use --method {NEURAL}")
         return load(model, device=device)
-    if method == NEURAL:
-        raise UsageError(
-            "method 'neural' needs a model file: --model FILE (model=...), written by `geonp fit`"
-        )
-    found = method_class(DEFAULT if method == AUTO else method)
-    given = {"device": device, "seed": seed}
+    found = method_class(BUNDLED if method in (AUTO, NEURAL) else method)
+    given = {"device": device, "seed": seed, "insist": method == NEURAL}
     return found(**{f.name: given[f.name] for f in fields(found) if f.name in given})  # type: ignore[arg-type]
 
 
@@ -70,6 +67,11 @@ def load(path: str | PathLike[str], *, device: str = "auto") -> Method:
     ModelError
         If the file is not one of ours or is damaged.
     """
+    from geonp.io.checkpoint import read_checkpoint
+    from geonp.methods.flagship import Flagship
     from geonp.methods.neural import Neural
+    from geonp.models.kriged import KrigedIFANP
 
+    if read_checkpoint(Path(path)).architecture == KrigedIFANP.name:
+        return Flagship(model=str(path), insist=True, device=device)
     return Neural.load(path, device=device)

@@ -51,7 +51,8 @@ class Kriging(Method):
     covariance : of every band, in metres (or the raster's own units without a CRS); None fits one a band.
     kind : "ordinary" (unknown local mean), "universal" (unknown local plane) or "simple" (one mean, by
         generalised least squares).
-    neighbours : observations from which tiles in gaps are kriged.
+    neighbours : observations from which a pixel is kriged: about so many among observations, just so many in
+        gaps. None is 70 (more where the nugget is large) and 128.
     noise : whether the variance is that of an observation (nugget included) or of the latent field.
     smooth : whether observed pixels are estimated too, as they would be without their nugget; otherwise they
         keep their value, with variance 0.
@@ -70,7 +71,7 @@ class Kriging(Method):
 
     covariance: Covariance | None = None
     kind: Kind = "ordinary"
-    neighbours: int = 128
+    neighbours: int | None = None
     noise: bool = True
     smooth: bool = False
     dtype: Literal["float64", "float32"] = "float64"
@@ -81,7 +82,7 @@ class Kriging(Method):
     bands: tuple[RasterKriging, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1:
+        if self.neighbours is not None and self.neighbours < 1:
             raise UsageError(f"kriging from {self.neighbours} neighbours is impossible; give at least 1")
         if self.dtype not in ("float64", "float32"):
             raise UsageError(f"dtype is 'float64' or 'float32', got {self.dtype!r}")
@@ -102,7 +103,7 @@ class Kriging(Method):
         """Pixels around a window that are read."""
         return max((band.halo for band in self.bands), default=0)
 
-    def smoothing(self) -> Self:
+    def smoothed(self) -> Self:
         """Return the method that filters the nugget out of observed pixels."""
         return replace(self, smooth=True)
 
@@ -120,7 +121,7 @@ class Kriging(Method):
             If a band has no observation.
         """
         surveys = self._survey(field)
-        step = _steps(field)
+        step = steps(field)
         if self.covariance is not None:
             fits: list[Fit | None] = [None] * len(surveys)
             covariances = [self.covariance] * len(surveys)
@@ -177,7 +178,7 @@ class Kriging(Method):
 
     def _survey(self, field: xr.DataArray) -> list[Survey]:
         limit = max(_KEPT // field.sizes["band"], _LEAST_KEPT)
-        return [Survey.of(_blocks(field, band), limit) for band in range(field.sizes["band"])]
+        return [Survey.of(blocks(field, band), limit) for band in range(field.sizes["band"])]
 
     def _fit(
         self, field: xr.DataArray, surveys: list[Survey], step: tuple[float, float]
@@ -211,7 +212,7 @@ class Kriging(Method):
         return Solver(covariance, kind, 0.0, dtype, choose_device(self.device), self.memory)
 
 
-def _steps(field: xr.DataArray) -> tuple[float, float]:
+def steps(field: xr.DataArray) -> tuple[float, float]:
     """Return the signed steps (down, across) from a pixel to the next: down is negative where north is up."""
     dy, dx = spacing(field)
     box = geobox(field)
@@ -220,7 +221,8 @@ def _steps(field: xr.DataArray) -> tuple[float, float]:
     return (dy if south_up else -dy), (-dx if flipped else dx)
 
 
-def _blocks(field: xr.DataArray, band: int) -> Iterator[Block]:
+def blocks(field: xr.DataArray, band: int) -> Iterator[Block]:
+    """Yield one band of a field (band, y, x) piece by piece."""
     one = field.isel(band=[band])
     for window in windows(grid_shape(field), _READ):
         yield Block(window.row, window.col, load(one, window).to_numpy()[0])

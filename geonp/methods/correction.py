@@ -1,0 +1,112 @@
+"""A trained kriged IFANP at work: what it changes in kriging's answer, seen from several sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from geonp.kriging.features import CHANNELS, REACH, Kriged, features
+from geonp.models.kriged import KrigedIFANP
+from geonp.tasks import Task
+
+_ASPECT = CHANNELS.index("aspect")
+_CPU = torch.device("cpu")
+_CELL, _CELLS = 16, 5
+_FELT = 112
+_FAINT = 1e-5
+"""Observed share of a neighbourhood at which the network is half believed: one pixel, far out in it."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A network and the orientations in which it looks at a canvas.
+
+    Terrain has no right way up: the mean over turned and mirrored canvases is a better answer than any one of
+    them, and has their symmetry.
+
+    Parameters
+    ----------
+    model : a trained network of one band.
+    orientations : how many of the eight, 1 to 8.
+    device : where it runs.
+    """
+
+    model: KrigedIFANP
+    orientations: int = 8
+    device: torch.device = _CPU
+
+    @property
+    def reach(self) -> int:
+        """Pixels around a pixel that its correction depends on, beyond those that kriging read.
+
+        The bundled network's receptive field is wider (220 pixels), but what is farther away than 96 changes
+        no digit of its answers.
+        """
+        felt = min(self.model.receptive_field + REACH, _FELT)
+        return max(felt, _CELL * (2 * (_CELLS // 2) + 2))
+
+    @property
+    def stride(self) -> int:
+        """Canvases start at multiples of this many pixels of the raster, and are multiples of it wide."""
+        return max(self.model.stride, _CELL)
+
+    @torch.inference_mode()
+    def __call__(
+        self, kriged: Kriged, noise_std: float, spacing: tuple[float, float]
+    ) -> tuple[Tensor, Tensor]:
+        """Return shift and factor (H, W): the mean moves by shift x deviation, the deviation by factor.
+
+        Parameters
+        ----------
+        kriged : a batch of one, on a canvas whose sides are multiples of `stride`.
+        noise_std : square root of the nugget.
+        spacing : pixel size (dy, dx); only their ratio matters.
+        """
+        kriged = Kriged(*(a.to(self.device) for a in kriged))
+        size = torch.tensor([[abs(spacing[0]), abs(spacing[1])]], device=self.device)
+        noise = torch.tensor([noise_std], device=self.device)
+        told = features(kriged, noise, size, torch.ones(1, device=self.device))
+        # What the network may read of the observations themselves: how far kriging passes them by.
+        shift, factor = torch.zeros_like(kriged.mean), torch.zeros_like(kriged.mean)
+        for turn in range(self.orientations):
+            task = _seen(turn, kriged, told, size)
+            answer = self.model(task)
+            shift += _back(answer.mean, turn)
+            factor += _back(answer.std.log(), turn)
+        belief = self._belief(kriged.observed) / self.orientations
+        return (shift * belief)[0, 0], (factor * belief).exp()[0, 0]
+
+    def _belief(self, observed: Tensor) -> Tensor:
+        """Return 1 near observations, 0 where the network saw none: there kriging's prior holds."""
+        share = avg_pool2d(observed, _CELL)
+        for _ in range(2):
+            share = avg_pool2d(share, _CELLS, 1, _CELLS // 2)
+        smooth = interpolate(share, scale_factor=float(_CELL), mode="bilinear", align_corners=False)
+        return smooth / (smooth + _FAINT)
+
+
+def _seen(turn: int, kriged: Kriged, told: Tensor, spacing: Tensor) -> Task:
+    """Return the canvas in one of its eight orientations."""
+    covariates = _turned(told, turn)
+    if turn & 1:
+        covariates = covariates.clone()
+        covariates[:, _ASPECT] *= -1
+        spacing = spacing.flip(1)
+    observed = _turned(kriged.observed, turn)
+    misfit = _turned(kriged.misfit, turn)
+    return Task(misfit, observed, torch.zeros_like(observed), spacing, covariates)
+
+
+def _turned(image: Tensor, turn: int) -> Tensor:
+    image = image.transpose(2, 3) if turn & 1 else image
+    axes = [axis for axis, bit in ((2, 2), (3, 4)) if turn & bit]
+    return image.flip(axes) if axes else image
+
+
+def _back(image: Tensor, turn: int) -> Tensor:
+    axes = [axis for axis, bit in ((2, 2), (3, 4)) if turn & bit]
+    image = image.flip(axes) if axes else image
+    return image.transpose(2, 3) if turn & 1 else image

@@ -1,0 +1,172 @@
+"""Is the network better than kriging here, and are its deviations right? Asked of the survey itself.
+
+Some observed pixels are hidden: single ones, and, where the survey has gaps, blocks as wide as those.
+Kriging and the network predict them from the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from geonp.errors import InputError
+from geonp.kriging.board import Pixels
+from geonp.kriging.evidence import gather
+from geonp.kriging.raster import RasterKriging
+from geonp.kriging.solver import Solver
+from geonp.kriging.survey import Block, Survey
+from geonp.masks import HoldOut, Mask, hold_out
+from geonp.methods.correction import Correction
+from geonp.models.kriged import crps
+
+Array = NDArray[np.float64]
+
+_HIDDEN = 0.12
+_ROUNDS, _ROUNDS_LARGE = 4, 2
+_LARGE = 128 * 128
+_FEWEST_TO_JUDGE = 30
+_SHRINK = 300
+"""Imagined observations that say the deviations are right."""
+_FAR, _GAPPY = 2.0, 0.05
+_LEAST_OBSERVED = 12
+_NINETY = 1.6448536269514722  # the normal deviate that 90 % stay below, in size
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a trial found.
+
+    Parameters
+    ----------
+    network : whether the network answers.
+    factor : by which the network's deviations are multiplied.
+    hidden : observations that were hidden and predicted.
+    network_crps, kriging_crps : mean scores on them, in the units of the field; NaN where none was hidden.
+    """
+
+    network: bool = True
+    factor: float = 1.0
+    hidden: int = 0
+    network_crps: float = math.nan
+    kriging_crps: float = math.nan
+
+    def report(self) -> dict[str, float | int]:
+        """Return the figures for the outputs' tags."""
+        if not self.hidden:
+            return {"hidden": 0}
+        return {
+            "hidden": self.hidden,
+            "network_crps": float(f"{self.network_crps:.6g}"),
+            "kriging_crps": float(f"{self.kriging_crps:.6g}"),
+        }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a network is tried against the kriging that it corrects.
+
+    Parameters
+    ----------
+    solver : kriging's covariance, and how it is solved.
+    correction : the network.
+    centre : near the field's mean.
+    insist : let the network answer whatever comes out.
+    calibrate : whether deviations are scaled.
+    seed : of which observations are hidden.
+    """
+
+    solver: Solver
+    correction: Correction
+    centre: float
+    insist: bool
+    calibrate: bool
+    seed: int
+
+    def judge(self, samples: Sequence[NDArray[np.float32]], spacing: tuple[float, float]) -> Verdict:
+        """Return the verdict on some windows (rows, columns), NaN where not observed.
+
+        Notes
+        -----
+        Kriging is preferred where its mean CRPS is lower by more than one standard error of the paired
+        differences. The factor is the one that would make 90 % of the hidden values fall within the 90 %
+        intervals, raised to the power n / (n + 300).
+        """
+        if self.insist and not self.calibrate:
+            return Verdict()
+        parts = [
+            self._predict(values, held, spacing)
+            for number, values in enumerate(samples)
+            for held in hidden(values, np.random.default_rng([self.seed, 2, number]))
+        ]
+        if not parts:
+            return Verdict()
+        truth, mean, std, network_mean, network_std = np.concatenate(parts, 1)
+        # The same factor by the same rule for both, so that it is their means and patterns that are compared.
+        factors = [self._factor(truth, mean, std), self._factor(truth, network_mean, network_std)]
+        theirs = _crps(truth, mean, std * factors[0])
+        ours = _crps(truth, network_mean, network_std * factors[1])
+        worse = ours - theirs
+        margin = worse.std() / math.sqrt(len(worse))
+        lost = len(worse) >= _FEWEST_TO_JUDGE and worse.mean() > margin
+        network = self.insist or not lost
+        return Verdict(network, factors[1], len(worse), float(ours.mean()), float(theirs.mean()))
+
+    def _factor(self, truth: Array, mean: Array, std: Array) -> float:
+        if not self.calibrate:
+            return 1.0
+        n = len(truth)
+        wide = float(np.quantile(np.abs(truth - mean) / std, 0.9)) / _NINETY
+        return math.pow(min(max(wide, 0.2), 5.0), n / (n + _SHRINK))
+
+    def _predict(self, values: NDArray[np.float32], held: Mask, spacing: tuple[float, float]) -> Array:
+        """Return truth, kriging's mean and deviation, and the network's, of the held pixels, (5, n)."""
+        block = Block(0, 0, np.where(held, np.float32(np.nan), values))
+        shape, s = (values.shape[0], values.shape[1]), self.correction.stride
+        canvas = (-(-shape[0] // s) * s, -(-shape[1] // s) * s)
+        survey = Survey.of([block], values.size)
+        kriging = RasterKriging(shape, spacing, survey, self.solver, smooth=True)
+        kriged = gather(kriging, block, Pixels(0, 0, *shape), spacing, self.centre, canvas)
+        shift, factor = self.correction(kriged, self.solver.covariance.nugget**0.5, spacing)
+        rows, cols = np.nonzero(held)
+        layers = (kriged.mean[0, 0], kriged.std[0, 0], shift.cpu(), factor.cpu())
+        mean, std, moved, scaled = (a[rows, cols].double().numpy() for a in layers)
+        truth = values[held].astype(np.float64) - self.centre
+        return np.stack([truth, mean, std, mean + moved * std, std * scaled])
+
+
+def hidden(values: NDArray[np.float32], rng: np.random.Generator) -> list[Mask]:
+    """Return the hold-outs of a window (rows, columns): which observed pixels to hide, round by round.
+
+    Single pixels, and, in proportion to the missing pixels that lie far from data, blocks as wide as the
+    gaps.
+    """
+    observed = np.isfinite(values)
+    if observed.sum() < _LEAST_OBSERVED or observed.all():
+        return []
+    rounds = _ROUNDS if values.size <= _LARGE else _ROUNDS_LARGE
+    away = distance_transform_edt(~observed)[~observed]
+    typical = math.sqrt(values.size / observed.sum())
+    far = away[away > _FAR * typical]
+    share = far.size / away.size
+    blocks = 0 if share < _GAPPY else min(max(round(rounds * share), 1), rounds)
+    found = [hold_out(HoldOut.RANDOM, observed, _HIDDEN, rng) for _ in range(rounds - blocks)]
+    for _ in range(blocks):
+        try:
+            found.append(
+                hold_out(
+                    HoldOut.BLOCKS, observed, _HIDDEN, rng, side=max(2, round(2 * float(np.median(far))))
+                )
+            )
+        except InputError:  # one block would hold every observation
+            found.append(hold_out(HoldOut.RANDOM, observed, _HIDDEN, rng))
+    return found
+
+
+def _crps(truth: Array, mean: Array, std: Array) -> Array:
+    return crps(*(torch.from_numpy(a) for a in (truth, mean, std))).numpy()
