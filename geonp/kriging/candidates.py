@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -86,6 +85,7 @@ class Sample:
     def checked(
         cls, coords: Array, values: Array, trend: Trend, covariates: Array | None, metric: str
     ) -> Sample:
+        """Return the sample, if it can be used; errors are those of `geonp.kriging.fit.fit_covariance`."""
         coords, values = np.asarray(coords, np.float64), np.asarray(values, np.float64)
         if not values.size:
             raise InputError("nothing is observed, so there is no covariance to fit; give at least one value")
@@ -122,6 +122,7 @@ class Sample:
 
     @property
     def extent(self) -> float:
+        """Longest side of the box around the observations."""
         return float(np.ptp(self.points, axis=0).max())
 
     @property
@@ -131,6 +132,7 @@ class Sample:
         return bool(sizes[1] < 1e-6 * sizes[0])
 
     def coefficients(self, beta: Array) -> tuple[float, ...]:
+        """Return the trend's coefficients in units of the data: constant, slopes by y and x, by covariates."""
         slopes = self.scale * beta[1:] / self.spreads
         return (float(self.location + self.scale * beta[0] - slopes @ self.means), *map(float, slopes))
 

@@ -14,6 +14,7 @@ from geonp.kriging.candidates import FEWEST, Found, Origin, Sample, Search, Sett
 from geonp.kriging.conditioning import Array, Index
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.holdout import WIDE, HoldOut, Score, merge, near_holdout, score, spacing_of
+from geonp.kriging.threads import one_thread
 
 _TESTS, _TRAINING_TESTS = 800, 400
 _FEWEST_TESTS = 20
@@ -36,8 +37,8 @@ class Candidate:
     covariance : in units of the data.
     log_likelihood : Vecchia log likelihood of the same factors for every candidate.
     bic : Bayesian information criterion, lower is better.
-    crps, rmse, coverage : on the hold-outs: mean score, root mean squared error, and the fraction of hidden values
-        within their central 90 % interval; NaN where there were no hold-outs.
+    crps, rmse, coverage : on the hold-outs: mean score, root mean squared error, and the fraction of hidden
+        values within their central 90 % interval; NaN where there were no hold-outs.
     """
 
     name: str
@@ -58,8 +59,8 @@ class Rehearsal:
     ----------
     count : hidden observations.
     gap_share : fraction of targets that lie in gaps (further from the data than twice its spacing).
-    target_distance, hidden_distance : median and largest distance to the nearest observation, of the targets and
-        of the hidden observations.
+    target_distance, hidden_distance : median and largest distance to the nearest observation, of the targets
+        and of the hidden observations.
     """
 
     count: int
@@ -103,8 +104,8 @@ class Task:
     Parameters
     ----------
     distance : (M,) from targets to the nearest observation.
-    rehearse : hides observations as targets in gaps are hidden, given the usual spacing of the observations, the
-        number to tell, and a number that varies the draw.
+    rehearse : hides observations as targets in gaps are hidden, given the usual spacing of the observations,
+        the number to tell, and a number that varies the draw.
     """
 
     distance: Array
@@ -112,10 +113,19 @@ class Task:
 
 
 def choose(sample: Sample, settings: Settings, seed: int, task: Task | None) -> Fit:
-    """Return the covariance that suits `task`: see `geonp.kriging.fit`."""
+    """Return the covariance that suits `task`: see `geonp.kriging.fit`.
+
+    One thread does it: systems of some dozens of observations are too small for more, and sums then do not
+    depend on how many there are.
+    """
     simple = _fallback(sample)
     if simple is not None:
         return simple
+    with one_thread():
+        return _choose(sample, settings, seed, task)
+
+
+def _choose(sample: Sample, settings: Settings, seed: int, task: Task | None) -> Fit:
     generator = np.random.default_rng(seed)
     few = generator.permutation(len(sample.values))[:5000]
     tree = KDTree(sample.points, balanced_tree=False, compact_nodes=False)
@@ -171,14 +181,15 @@ def _by_rehearsal(
         (float(np.median(test.distance)), float(test.distance.max())),
     )
     reason = (
-        f"{candidates[chosen].name} ({candidates[chosen].origin}) is the most likely of those that told hidden "
-        f"observations as well as the best (CRPS {candidates[chosen].crps:.4g} against {candidates[best].crps:.4g})"
+        f"{candidates[chosen].name} ({candidates[chosen].origin}) has the lowest Bayesian information "
+        "criterion of those that told hidden observations as well as the best (CRPS "
+        f"{candidates[chosen].crps:.4g} against {candidates[best].crps:.4g})"
     )
     notes: tuple[str, ...] = ()
     if np.quantile(task.distance, 0.95) > 1.5 * test.distance.max():
         notes = (
-            f"gaps reach {np.quantile(task.distance, 0.95):.4g} from the data, but only {test.distance.max():.4g} "
-            "could be rehearsed: further out the deviation is a guess",
+            f"gaps reach {np.quantile(task.distance, 0.95):.4g} from the data, but only "
+            f"{test.distance.max():.4g} could be rehearsed: further out the deviation is a guess",
         )
     return _outcome(
         search, [found[i] for i in order], [candidates[i] for i in order], reason, notes, rehearsal
@@ -191,7 +202,7 @@ def _score(search: Search, found: Found, test: HoldOut) -> Score:
 
 
 def _no_worse(one: Score, best: Score, test: HoldOut) -> bool:
-    """Return whether `one` loses to `best` by less than a hundredth or a standard error, gaps being independent."""
+    """Return whether `one` loses to `best` by less than a hundredth, or a standard error over gaps."""
     difference = one.crps - best.crps
     mean = float(difference @ test.weight)
     by_gap = np.bincount(test.group, test.weight * (difference - mean))
@@ -261,15 +272,15 @@ def alarms(covariance: Covariance, usual: float, extent: float, count: int, flat
     gamma = covariance.variogram(torch.tensor([usual], dtype=torch.float64))
     if float(gamma) > 0.95 * covariance.total_sill:
         found.append(
-            f"pure nugget: at {usual:.4g}, the usual spacing, observations are already uncorrelated; predictions "
-            "are little more than the mean"
+            f"pure nugget: at {usual:.4g}, the usual spacing, observations are already uncorrelated; "
+            "predictions are little more than the mean"
         )
     else:
         longest = max(s.range for s in covariance.structures if s.sill > 0.01 * covariance.sill)
         if longest > extent:
             found.append(
-                f"range at a bound: {longest:.4g} exceeds the extent of the data, {extent:.4g}; the variogram does "
-                "not level off, and its sill and range mean little apart"
+                f"range at a bound: {longest:.4g} exceeds the extent of the data, {extent:.4g}; the variogram "
+                "does not level off, and its sill and range mean little apart"
             )
     if flat:
         found.append("the observations lie on one line: nothing is known of the variation across it")

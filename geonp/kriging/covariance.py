@@ -211,7 +211,7 @@ class Covariance:
         lag : distances >= 0, any shape.
         direction : degrees counter-clockwise from +x; None is along every structure's own major axis.
         """
-        gamma = torch.where(lag > 0, self.nugget, 0.0).to(lag.dtype)
+        gamma = (lag > 0).to(lag.dtype) * self.nugget
         for s in self.structures:
             turn = math.radians(0.0 if direction is None else direction - s.angle)
             longer = math.hypot(math.cos(turn), math.sin(turn) / s.ratio)

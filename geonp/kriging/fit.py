@@ -1,11 +1,11 @@
-"""Choosing a covariance: by likelihood where targets lie among the data, by rehearsal where they lie in gaps.
+"""Choosing a covariance: by likelihood where targets lie among data, by rehearsal where they lie in gaps.
 
 1. Maximum likelihood (Vecchia) of each family alone, and of nested sums of a short and a long structure.
 2. Where targets are further from the data than the data from each other, longer and rougher candidates join,
    and the best shapes are fitted once more to observations hidden in the gaps' own shapes. All are scored by
-   CRPS on other hidden observations, and the most likely of those that do not lose to the best by more than
-   chance is chosen.
-3. Else the Bayesian information criterion chooses among the likelihood's candidates.
+   CRPS on other hidden observations, and of those that do not lose to the best by more than chance the one
+   with the lowest Bayesian information criterion is chosen.
+3. Else that criterion chooses among the likelihood's candidates.
 """
 
 from __future__ import annotations
@@ -121,6 +121,10 @@ def fit_grid(
         As in `fit_covariance`.
     """
     pieces = [Block(0, 0, blocks)] if isinstance(blocks, np.ndarray) else list(blocks)
+    if not pieces or any(b.values.ndim != 2 for b in pieces):
+        raise InputError(
+            f"a raster is (H, W), got {[b.values.shape for b in pieces]}; give one band at a time"
+        )
     if not all(math.isfinite(d) and d != 0 for d in spacing):
         raise UsageError(f"spacing is the distance between pixels (down, across), not zero, got {spacing}")
     if covariates is not None and len(covariates) != len(pieces):

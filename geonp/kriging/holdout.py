@@ -137,7 +137,7 @@ def near_holdout(points: Array, told: Index, neighbours: int) -> HoldOut:
 def ball_holdout(
     points: Array, radii: Array, tests: int, neighbours: int, generator: np.random.Generator, rounds: int = 8
 ) -> HoldOut:
-    """Return the hold-out that empties circles of `radii` (distances of targets from data) around observations.
+    """Return the hold-out that empties circles of `radii` (targets' distances from data) around observations.
 
     What is told lies in the middle quarter of its circle.
     """
@@ -161,7 +161,7 @@ def ball_holdout(
                 break
         left = np.flatnonzero(~hidden)
         if told and len(left) > 2:
-            sets.append(surrounding_sets(points, np.array(told), left, neighbours))
+            sets.append(surrounding_sets(points, np.array(told), left, neighbours, generator))
             groups += owner
     return _stack(points, sets, groups, neighbours)
 
@@ -229,7 +229,7 @@ def gap_holdout(
             continue
         away = distance_transform_edt(~left, sampling=spacing)[hidden]
         chosen = _alike(away, edges, max(1, tests // rounds), generator)
-        sets.append(surrounding_sets(points, index[hidden][chosen], index[left], neighbours))
+        sets.append(surrounding_sets(points, index[hidden][chosen], index[left], neighbours, generator))
         groups += owner[hidden][chosen].tolist()
     return _stack(points, sets, groups, neighbours)
 

@@ -16,7 +16,7 @@ _REACH = 2.8
 0.1 % of those of exact kriging on terrain, with some 70 observations a system."""
 LEAST_TILE, MOST_TILE = 4, 64
 _MOST_HALO = 96
-_FACTORS = (1.0, 1.2, 1.4, 1.6, 1.8)
+_FACTORS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.1, 2.4)
 _MOST_ASPECT = 4.0
 _CROWDED = 160
 
@@ -52,7 +52,9 @@ class Layout:
         return Layout(tile, (max(2, self.halo[0] // 2), max(2, self.halo[1] // 2)), self.crowded)
 
 
-def plan(density: float, covariance: Covariance, spacing: tuple[float, float]) -> Layout:
+def plan(
+    density: float, covariance: Covariance, spacing: tuple[float, float], neighbours: int | None = None
+) -> Layout:
     """Return the layout for a raster of which the part `density` of the pixels is observed.
 
     Where the nugget hides the differences between neighbours, more of them are averaged and the halo widens.
@@ -63,12 +65,15 @@ def plan(density: float, covariance: Covariance, spacing: tuple[float, float]) -
     density : in (0, 1], where the raster is to be completed.
     covariance : of the field.
     spacing : metres (down, across) from a pixel to the next.
+    neighbours : observations that a tile and its halo should hold; None chooses.
     """
     steps = embed(np.array([[0.0, 0.0], [spacing[0], 0.0], [0.0, spacing[1]]]), covariance)
     down, across = (float(np.linalg.norm(step - steps[0])) for step in steps[1:])
     aspect = min(max(across / down, 1 / _MOST_ASPECT), _MOST_ASPECT) ** 0.5
-    apart = _REACH / math.sqrt(density)
-    wide = apart * _widening(covariance, math.sqrt(down * across / density))
+    apart = (_REACH if neighbours is None else math.sqrt(neighbours) / 3) / math.sqrt(density)
+    wide = apart
+    if neighbours is None:
+        wide *= _widening(covariance, math.sqrt(down * across / density))
     tile = [2 ** math.floor(math.log2(1.15 * apart * a)) for a in (aspect, 1 / aspect)]
     tile = [min(max(t, LEAST_TILE), MOST_TILE) for t in tile]
     halo = [min(max(math.ceil(wide * a), 2), _MOST_HALO) for a in (aspect, 1 / aspect)]

@@ -153,7 +153,7 @@ class VecchiaLikelihood:
         return self._terms
 
     def log_likelihood(self, covariance: Covariance) -> float:
-        """Return the log likelihood of a covariance whose structures share an anisotropy, its sill included."""
+        """Return the log likelihood of a covariance whose structures share an anisotropy."""
         at = _parameters(tuple(s.family for s in covariance.structures), _pack(covariance))
         here = self.evaluate(at, gradient=False)
         ratio = here.sill / covariance.structures[0].sill
@@ -301,7 +301,7 @@ def _parameters(families: tuple[str, ...], packed: Array) -> Parameters:
 
 
 def _pack(covariance: Covariance) -> Array:
-    """Return log ranges, log weights, log nugget and bends of a covariance whose structures share an anisotropy."""
+    """Return log ranges, log weights, log nugget and bends; structures share the first's anisotropy."""
     first = covariance.structures[0]
     turn = math.radians(2 * (first.angle + 90))
     stretch = -math.log(first.ratio)

@@ -56,7 +56,7 @@ def minimise(
             after, slope = objective(ahead)
             if after <= value + _SUFFICIENT * float(gradient @ (ahead - x)):
                 break
-            # The lowest point of the parabola through both values and the slope, kept between a tenth and a half.
+            # The lowest point of the parabola through both values and the slope.
             drop = -float(gradient @ step) * length
             length *= float(np.clip(drop / (2 * (after - value + drop)), 0.1, 0.5)) if after < np.inf else 0.1
         else:
@@ -71,12 +71,12 @@ def minimise(
 
 
 def _direction(gradient: Array, free: NDArray[np.bool_], inverse: Array | None) -> Array:
-    step = np.zeros_like(gradient)
+    step: Array = np.zeros_like(gradient)
     if inverse is not None:
         step[free] = -inverse[np.ix_(free, free)] @ gradient[free]
     if inverse is None or gradient @ step >= 0:
         step[free] = -gradient[free] * (_FIRST / np.abs(gradient[free]).max())
-    return step * min(1.0, _LONGEST / np.abs(step).max())
+    return np.asarray(step * min(1.0, _LONGEST / float(np.abs(step).max())))
 
 
 def _updated(inverse: Array | None, moved: Array, turned: Array) -> Array | None:

@@ -39,7 +39,7 @@ _EXACT_OBSERVATIONS = 2048
 _EXACT_WORK = 12e9
 """Largest square of the observations times pixels for which the exact system is solved (about a second)."""
 _EXACT_BLOCK = 64
-_SECTORS = 16
+_NEIGHBOURS, _SECTORS = 128, 16
 _LEVELS, _DEEP, _DEEPER = 4, 3.0, 2.0
 """Sizes of tiles in gaps; tiles double from so many tiles' distance to the data on, all of them so many later."""
 _BYTES_KEPT, _BYTES_A_PIXEL = 180, 120
@@ -57,7 +57,8 @@ class RasterKriging:
     spacing : metres (down, across) from a pixel to the next; down is negative where y points up.
     survey : what is known of the whole raster.
     solver : the covariance, and how it is solved.
-    neighbours : observations from which tiles are kriged that have too few around them.
+    neighbours : observations from which a pixel is kriged: about so many among observations, just so many in
+        gaps. None is 70 (more where the nugget is large) and 128.
     smooth : whether observed pixels are estimated too; otherwise they keep their value, with variance 0.
     """
 
@@ -65,7 +66,7 @@ class RasterKriging:
     spacing: tuple[float, float]
     survey: Survey
     solver: Solver
-    neighbours: int = 128
+    neighbours: int | None = None
     smooth: bool = False
 
     def bytes_needed(self, window: int) -> int:
@@ -79,7 +80,7 @@ class RasterKriging:
     @cached_property
     def layout(self) -> Layout:
         """Tiles that suit the raster where it is observed."""
-        return plan(self.survey.density, self.solver.covariance, self.spacing)
+        return plan(self.survey.density, self.solver.covariance, self.spacing, self.neighbours)
 
     @property
     def exact(self) -> bool:
@@ -99,6 +100,13 @@ class RasterKriging:
     def _reach(self) -> int:
         """Pixels around the middle of a tile within which neighbours are not thinned out."""
         return max(self.layout.halo) + max(self.layout.tile)
+
+    @property
+    def _count(self) -> int:
+        """Observations from which pixels in gaps are kriged: no fewer than elsewhere."""
+        if self.neighbours is not None:
+            return self.neighbours
+        return max(_NEIGHBOURS, round(self.survey.density * math.prod(self.layout.window)))
 
     def complete(
         self, given: Block, wanted: Pixels, spacing: tuple[float, float] | None = None
@@ -146,10 +154,11 @@ class RasterKriging:
     ) -> tuple[Array, Array]:
         board = Board.of(given, wanted, holes, self.layout, self.shape, spacing, self.solver.device)
         tiles, lonely = board.tiles(self.layout), np.zeros_like(board.holes)
+        least = min(_LEAST, -(-self._count // 3))
         while len(tiles):
             count, fewest = board.count(tiles)
             crowded = count > tiles.layout.crowded
-            plain = ~crowded & (count >= _LEAST) & (fewest >= _LEAST_A_QUARTER)
+            plain = ~crowded & (count >= least) & (fewest >= _LEAST_A_QUARTER)
             split = crowded & (min(tiles.layout.tile) >= 2 * LEAST_TILE)
             if plain.any():
                 here = tiles.pick(plain)
@@ -220,7 +229,7 @@ class RasterKriging:
             reach = self._reach * float(np.linalg.svd(self._step, compute_uv=False)[-1])
             layers = (Layer(len(places) + np.arange(len(here)), cKDTree(here), reach), *layers)
             places = np.concatenate([places, here])
-        return Neighbourhoods(places, layers, self.neighbours, min(_SECTORS, self.neighbours))
+        return Neighbourhoods(places, layers, self._count, min(_SECTORS, self._count))
 
     @cached_property
     def _layers(self) -> tuple[Array, tuple[Layer, ...]]:

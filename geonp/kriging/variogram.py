@@ -85,8 +85,8 @@ def empirical_variogram(
         sample would empty, are then filled from the nearest neighbours of the sampled ones among all.
     classes : number of distance classes, of equal width.
     reach : largest distance; by default half the diagonal of the bounding box.
-    estimator : "matheron" (1962), the mean of squared differences, or "cressie", the robust estimator of Cressie
-        and Hawkins (1980, Mathematical Geology 12(2)): (mean |d|^(1/2))^4 / (0.457 + 0.494/n), halved.
+    estimator : "matheron" (1962), the mean of squared differences, or "cressie", the robust one of Cressie and
+        Hawkins (1980, Mathematical Geology 12(2)): (mean |d|^(1/2))^4 / (0.457 + 0.494/n), halved.
     direction, tolerance : use the pairs within `tolerance` degrees of this direction (counter-clockwise from
         +x) alone; None uses all.
     metric : "euclidean" or "great-circle" (distances in metres, no direction).
@@ -125,7 +125,7 @@ def empirical_variogram(
     kept = count > 0
     if not kept.any():
         raise InputError(
-            f"no pair of observations is within {reach:g}; raise reach, or the tolerance of {tolerance:g}"
+            f"no pair of observations is within {reach:g}; raise reach or tolerance ({tolerance:g})"
         )
     lag = np.bincount(label, distance, classes)[kept] / count[kept]
     gamma = _average(label, difference, count, estimator)[kept]

@@ -133,6 +133,25 @@ def test_neighbourhoods_hold_a_well_chosen_number_of_observations(density):
     assert 40 <= density * np.prod(layout.window) <= 200
 
 
+@pytest.mark.parametrize("neighbours", [16, 150])
+def test_neighbourhoods_hold_what_was_asked_for(neighbours):
+    layout = plan(0.1, MODEL, (10.0, 10.0), neighbours)
+    assert 0.5 * neighbours <= 0.1 * np.prod(layout.window) <= 2 * neighbours
+
+
+def test_more_neighbours_come_closer_to_the_exact_system(holey):
+    _, values = holey
+    part = values[60:130, 40:110]
+    exact, _ = whole(ready(part), part)
+    off = []
+    for neighbours in (8, 24, 120):
+        kriging = ready(part, neighbours=neighbours)
+        holes = np.isnan(part)
+        found, _ = kriging._fill_by_tiles(Block(0, 0, part), Pixels(0, 0, *part.shape), holes, SPACING)
+        off.append(np.sqrt(np.mean((found - exact)[holes] ** 2)))
+    assert off[0] > 2 * off[1] > 4 * off[2]
+
+
 def test_noise_widens_the_halo_and_anisotropy_bends_it():
     quiet = plan(0.125, MODEL, (10.0, 10.0))
     noisy = plan(0.125, Covariance(MODEL.structures, 4.0), (10.0, 10.0))
