@@ -1,5 +1,6 @@
 """What is installed is what lies in the folders: packages, the wheel, the command, the version."""
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -40,7 +41,9 @@ def test_the_wheel_holds_every_module_and_nothing_else(tmp_path: Path) -> None:
     if not (ROOT / "pyproject.toml").exists():
         pytest.skip("not run from a checkout")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an earlier build left would be packed again
     subprocess.run(build, check=True, capture_output=True)
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {n for n in names if n.endswith(".py")} == modules()
