@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CONTEXT = 0.125
-METHODS = "neural,kriging,pykrige,rbf,cubic,linear,nearest"
+METHODS = "bundled,kriging,pykrige,rbf,cubic,linear,nearest"
 TRUTH, SURVEY, TILES, MODEL = "truth.tif", "survey.tif", "tiles", "model.safetensors"
-PICTURES = ("ifanp.png", "kriging.png", "methods.png")
+PICTURES = ("bundled.png", "ifanp.png", "methods.png")
 
 
 @click.command()
@@ -26,15 +26,16 @@ PICTURES = ("ifanp.png", "kriging.png", "methods.png")
     type=click.Path(path_type=Path),
     help="Folder to write to.",
 )
-@click.option("--seconds", default=75, show_default=True, help="How long the network trains.")
+@click.option("--seconds", default=60, show_default=True, help="How long the IFANP trains.")
 @options.overwrite
 @options.seed
 @options.verbosity
 def demo(output: Path, seconds: int, overwrite: bool, seed: int, quiet: bool) -> None:
     """Hide 87.5 % of a real DEM, complete it, and compare with the truth.
 
-    A network is trained briefly on the western half of the DEM that matplotlib ships (Jacksboro fault, SRTM);
-    the eastern half is hidden and completed. Every step is a command that is printed before it is run.
+    An IFANP is trained briefly on the western half of the DEM that matplotlib ships (Jacksboro fault, SRTM);
+    the eastern half is hidden and completed: by the bundled network, by the IFANP and by kriging. Every step
+    is a command that is printed before it is run.
     """
     from geonp.errors import OutputError
 
@@ -45,9 +46,9 @@ def demo(output: Path, seconds: int, overwrite: bool, seed: int, quiet: bool) ->
     share = f"{CONTEXT:g}"
     model = output / MODEL
     _run("fit", output / TILES, "--context", share, "--max-time", f"{seconds}s", "--seed", seed, "-o", model)
-    _run("predict", output / SURVEY, "--model", model, "-o", output / "mean.tif", output / "variance.tif")
-    kriged = output / "kriging.tif", output / "kriging_variance.tif"
-    _run("predict", output / SURVEY, "--method", "kriging", "-o", *kriged)
+    for name, how in (("bundled", ()), ("ifanp", ("--model", model)), ("kriging", ("--method", "kriging"))):
+        layers = output / f"{name}.tif", output / f"{name}_variance.tif"
+        _run("predict", output / SURVEY, *how, "-o", *layers)
     _run("evaluate", output / TRUTH, "--context", share, "--methods", METHODS, "--model", model)
     for picture in _draw(output, truth):
         click.echo(picture)
@@ -120,13 +121,15 @@ def _draw(folder: Path, truth: xr.DataArray) -> list[Path]:
         return truth.copy(data=layer.values)
 
     survey = read(SURVEY)
-    network = xr.Dataset({"mean": read("mean.tif"), "variance": read("variance.tif")})
-    kriged = xr.Dataset({"mean": read("kriging.tif"), "variance": read("kriging_variance.tif")})
+    done = {
+        name: xr.Dataset({"mean": read(f"{name}.tif"), "variance": read(f"{name}_variance.tif")})
+        for name in ("bundled", "kriging", "ifanp")
+    }
     pictures = [folder / name for name in PICTURES]
     drawn = (
-        figures.completion(truth, survey, network),
-        figures.completion(truth, survey, kriged),
-        figures.methods(truth, survey, {"IFANP": network["mean"], "kriging": kriged["mean"]}),
+        figures.completion(truth, survey, done["bundled"]),
+        figures.completion(truth, survey, done["ifanp"]),
+        figures.methods(truth, survey, {name: each["mean"] for name, each in done.items()}),
     )
     for path, figure in zip(pictures, drawn, strict=True):
         figure.savefig(path, dpi=110)

@@ -88,6 +88,11 @@ class Kriging:
     latent: bool
     memory: int | None
 
+    @property
+    def stated(self) -> bool:
+        """Whether anything was said about how to krige."""
+        return any(getattr(self, f.name) for f in fields(self))
+
     def apply(self, method: Method) -> Method:
         """Return `method` with these parameters.
 

@@ -160,6 +160,8 @@ def method(command: F) -> F:
         from geonp.methods.choose import choose
 
         how = Kriging(**{f.name: options.pop(f.name) for f in fields(Kriging)})
+        if method == "auto" and model is None and how.stated:
+            method = "kriging"  # whoever says how to krige wants kriging
         return command(*args, method=how.apply(choose(method, model, device=device, seed=seed)), **options)
 
     return cast(F, run)
