@@ -26,6 +26,7 @@ from geonp.kriging.neighbours import Layer, Neighbourhoods, embed, layers_of
 from geonp.kriging.points import Observations
 from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block, Survey
+from geonp.kriging.system import bytes_needed
 from geonp.kriging.tiles import krige_tiles
 
 Array = NDArray[np.float64]
@@ -73,9 +74,10 @@ class RasterKriging:
         """Return the memory in bytes that kriging takes at its peak in windows of `window` pixels a side."""
         kept = _BYTES_KEPT * len(self.survey.values)
         if self.exact:
-            return kept + bytes_of_exact(self.survey.observed, 8) + self.solver.memory
-        pixels = (min(window, self.shape[0]) + 2 * self.halo) * (min(window, self.shape[1]) + 2 * self.halo)
-        return kept + _BYTES_A_PIXEL * pixels + self.solver.memory
+            n, itemsize = self.survey.observed, self.solver.dtype.itemsize
+            return kept + bytes_of_exact(n, itemsize) + bytes_needed(n, _EXACT_BLOCK**2, itemsize)
+        rows, cols = (min(window, size) + 2 * self.halo for size in self.shape)
+        return kept + _BYTES_A_PIXEL * rows * cols + self.solver.working_memory
 
     @cached_property
     def layout(self) -> Layout:

@@ -39,12 +39,19 @@ class Solver:
     device: torch.device = _CPU
     memory: int = 1 << 30
 
+    @property
+    def workers(self) -> int:
+        """Batches that are solved at a time."""
+        return torch.get_num_threads() if self.device.type == "cpu" else 1
+
+    @property
+    def working_memory(self) -> int:
+        """Bytes that all batches solved at a time may take."""
+        return min(self.memory, _CACHE * self.workers) if self.device.type == "cpu" else self.memory
+
     def batch(self, observations: int, targets: int) -> int:
         """Return how many systems of this size are solved together."""
-        memory = self.memory
-        if self.device.type == "cpu":
-            memory = min(self.memory // torch.get_num_threads(), _CACHE)
-        return batch_size(observations, targets, self.dtype.itemsize, memory)
+        return batch_size(observations, targets, self.dtype.itemsize, self.working_memory // self.workers)
 
 
 def choose_device(name: str) -> torch.device:

@@ -149,7 +149,8 @@ def test_more_neighbours_come_closer_to_the_exact_system(holey):
         holes = np.isnan(part)
         found, _ = kriging._fill_by_tiles(Block(0, 0, part), Pixels(0, 0, *part.shape), holes, SPACING)
         off.append(np.sqrt(np.mean((found - exact)[holes] ** 2)))
-    assert off[0] > 2 * off[1] > 4 * off[2]
+    assert off[0] > 2 * off[1]
+    assert off[1] > 1.4 * off[2]
 
 
 def test_noise_widens_the_halo_and_anisotropy_bends_it():
