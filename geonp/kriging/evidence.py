@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -39,6 +41,8 @@ def gather(
     centre : subtracted from every mean before it becomes float32, in the units of the field.
     canvas : rows and columns; what lies below and to the right of the window is outside the raster.
     """
+    # Lengths are the window's own, directions the raster's: angles of anisotropy are measured in them.
+    spacing = math.copysign(spacing[0], kriging.spacing[0]), math.copysign(spacing[1], kriging.spacing[1])
     mean, variance = kriging.complete(given, wanted, spacing)
     residual, spread = leave_one_out(kriging, given, wanted, spacing)
     judged = np.isfinite(residual)

@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from geonp.errors import GeonpWarning, ModelError
-from geonp.field import Window, grid_shape, load, spacing, windows
+from geonp.field import Window, grid_shape, load, windows
 from geonp.io.checkpoint import read_checkpoint
 from geonp.kriging.board import Pixels
 from geonp.kriging.evidence import gather
@@ -140,7 +140,7 @@ class Flagship(Method):
             one = field.isel(band=[number])
             kriging, centre = _fit(one, self.seed, device)
             trial = Trial(kriging.solver, correction, centre, self.insist, self.calibrate, self.seed)
-            verdict = trial.judge(_samples(one, self.seed), spacing(field))
+            verdict = trial.judge(_samples(one, self.seed), kriging.spacing)
             alone = None
             if not verdict.network:
                 alone = Kriging(device=self.device, seed=self.seed).prepare(one)
