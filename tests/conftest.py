@@ -8,8 +8,9 @@ import pytest
 import xarray as xr
 from hypothesis import settings
 
-# Examples are timed by the whole run, not one by one: the first may compile or load something.
-settings.register_profile("geonp", deadline=None)
+# Examples are timed by the whole run, not one by one: the first may compile or load something. The same examples
+# are tried everywhere, so that a commit passes or fails for what it changed; `--hypothesis-profile default` explores.
+settings.register_profile("geonp", deadline=None, derandomize=True)
 settings.load_profile("geonp")
 
 
