@@ -22,6 +22,9 @@ Origin = Literal["likelihood", "gap likelihood", "fixed range", "variogram", "fa
 FAMILIES = ("exponential", "matern32", "matern52")
 """Families tried by default."""
 
+FARTHEST = 20
+"""Largest range that is considered, in extents of the data."""
+
 FEWEST = 10
 """Observations below which nothing is fitted."""
 
@@ -201,7 +204,7 @@ class Search:
     @property
     def span(self) -> tuple[float, float]:
         """Smallest and largest range to consider."""
-        return 0.3 * self.usual, 20 * self.sample.extent
+        return 0.3 * self.usual, FARTHEST * self.sample.extent
 
     def by_likelihood(self) -> tuple[Search, list[Found]]:
         """Return the most likely covariance of every family and of the nested sums.
@@ -229,6 +232,12 @@ class Search:
                 nested = search._maximum(families, self._split(short.covariance, families))
                 found.append(Found.of(nested, "likelihood"))
         return search, found
+
+    @property
+    def of_noise(self) -> float:
+        """Log likelihood of independent values about the trend."""
+        noise = Parameters(("exponential",), np.array([self.usual]), np.ones(1), 1e9, np.zeros(2))
+        return -self.likelihood.evaluate(noise, gradient=False).value
 
     @property
     def _may_stretch(self) -> bool:

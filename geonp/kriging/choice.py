@@ -21,8 +21,12 @@ _FEWEST_TESTS = 20
 _SURROUNDING = 32
 _INTERLEAVED = 1.5
 _REFITTED = 2
-_EQUAL = 0.01
+_EQUAL = 0.02
 _TOO_FEW = 50
+_UNBOUNDED = 5.0
+"""Range in extents of the data beyond which the likelihood no longer tells one range from another."""
+_NOISE_GAIN = 6.0
+"""Log likelihood that a covariance must gain over noise: three parameters gain as much once in a hundred."""
 _NORMAL_95 = 1.6448536269514722
 
 
@@ -202,7 +206,7 @@ def _score(search: Search, found: Found, test: HoldOut) -> Score:
 
 
 def _no_worse(one: Score, best: Score, test: HoldOut) -> bool:
-    """Return whether `one` loses to `best` by less than a hundredth, or a standard error over gaps."""
+    """Return whether `one` loses to `best` by less than 2 %, or a standard error over gaps."""
     difference = one.crps - best.crps
     mean = float(difference @ test.weight)
     by_gap = np.bincount(test.group, test.weight * (difference - mean))
@@ -241,47 +245,49 @@ def _outcome(
     rehearsal: Rehearsal | None,
 ) -> Fit:
     sample, first = search.sample, candidates[0]
+    gain = search.likelihood.log_likelihood(found[0].covariance) - search.of_noise
+    told = alarms(first.covariance, search.usual, sample.extent, len(sample.values), sample.flat, gain)
     return Fit(
         first.covariance,
         tuple(candidates),
         reason,
         first.log_likelihood,
         sample.coefficients(found[0].trend),
-        (*notes, *alarms(first.covariance, search.usual, sample.extent, len(sample.values), sample.flat)),
+        (*notes, *told),
         len(sample.values),
         search.likelihood.terms,
         rehearsal,
     )
 
 
-def alarms(covariance: Covariance, usual: float, extent: float, count: int, flat: bool) -> tuple[str, ...]:
+def alarms(
+    covariance: Covariance, usual: float, extent: float, count: int, flat: bool, gain: float
+) -> tuple[str, ...]:
     """Return what to know before trusting a fitted covariance.
 
     Parameters
     ----------
     covariance : that was fitted.
-    usual, extent : usual distance between neighbouring observations, and the largest between any.
+    usual, extent : usual distance between neighbouring observations, and the longest side of their box.
     count : observations.
     flat : whether they all lie on one line.
+    gain : log likelihood of the covariance above that of independent values.
     """
     found = []
     if count < _TOO_FEW:
-        found.append(
-            f"too few pairs: {count} observations leave the covariance uncertain (about 100 settle it)"
-        )
+        found.append(f"too few pairs: {count} observations leave the covariance uncertain (100 settle it)")
     gamma = covariance.variogram(torch.tensor([usual], dtype=torch.float64))
-    if float(gamma) > 0.95 * covariance.total_sill:
+    longest = max(s.range * math.sqrt(s.ratio) for s in covariance.structures)
+    if gain < _NOISE_GAIN or float(gamma) > 0.95 * covariance.total_sill:
         found.append(
-            f"pure nugget: at {usual:.4g}, the usual spacing, observations are already uncorrelated; "
-            "predictions are little more than the mean"
+            f"pure nugget: observations {usual:.4g} apart, the usual spacing, are hardly more alike than any "
+            "others; predictions are little more than the mean"
         )
-    else:
-        longest = max(s.range for s in covariance.structures if s.sill > 0.01 * covariance.sill)
-        if longest > extent:
-            found.append(
-                f"range at a bound: {longest:.4g} exceeds the extent of the data, {extent:.4g}; the variogram "
-                "does not level off, and its sill and range mean little apart"
-            )
+    elif longest > _UNBOUNDED * extent:
+        found.append(
+            f"range at a bound: {longest:.4g} against an extent of {extent:.4g}; the variogram does not level "
+            "off within the data, and its sill and range mean little apart"
+        )
     if flat:
         found.append("the observations lie on one line: nothing is known of the variation across it")
     return tuple(found)

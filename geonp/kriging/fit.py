@@ -29,7 +29,7 @@ __all__ = ["Candidate", "Fit", "Rehearsal", "Settings", "fit_covariance", "fit_g
 
 _SURROUNDING = 32
 _FEWEST_TESTS = 20
-_ROUNDS = 8
+_ROUNDS = 16
 _TARGETS = 20_000
 
 

@@ -19,6 +19,7 @@ from scipy.special import ndtr
 
 from geonp.kriging.conditioning import Array, Index, surrounding_sets
 from geonp.kriging.covariance import Covariance
+from geonp.kriging.threads import one_thread
 
 Mask = NDArray[np.bool_]
 
@@ -69,10 +70,11 @@ class Score:
 def score(covariance: Covariance, coords: Array, values: Array, holdout: HoldOut) -> Score:
     """Krige every told observation of `holdout` from those that tell it (ordinary kriging), and score it."""
     results = []
-    for start in range(0, len(holdout), 256):
-        sets = holdout.sets[start : start + 256]
-        told, tellers, absent = sets[:, -1], np.maximum(sets[:, :-1], 0), sets[:, :-1] < 0
-        results.append(_krige(covariance, coords[told], coords[tellers], values[tellers], absent))
+    with one_thread():
+        for start in range(0, len(holdout), 256):
+            sets = holdout.sets[start : start + 256]
+            told, tellers, absent = sets[:, -1], np.maximum(sets[:, :-1], 0), sets[:, :-1] < 0
+            results.append(_krige(covariance, coords[told], coords[tellers], values[tellers], absent))
     mean, variance = (np.concatenate(part) for part in zip(*results, strict=True))
     error = mean - values[holdout.sets[:, -1]]
     deviation = np.sqrt(np.maximum(variance, 1e-300))
@@ -125,17 +127,17 @@ def _spread_places(points: Array) -> Array:
 def near_holdout(points: Array, told: Index, neighbours: int) -> HoldOut:
     """Return the hold-out in which every `told` observation is told by all the others near it."""
     width = min(neighbours + 1, len(points))
-    found = KDTree(points).query(points[told], k=width)[1].reshape(len(told), -1)
+    found = KDTree(points).query(points[told], k=width)[1].reshape(len(told), width)
     own = found == told[:, None]
     own[~own.any(1), -1] = True
     sets = np.full((len(told), neighbours + 1), -1, np.int64)
-    sets[:, : width - 1] = found[~own].reshape(len(told), -1)
+    sets[:, : width - 1] = found[~own].reshape(len(told), width - 1)
     sets[:, -1] = told
     return _holdout(points, sets, told)
 
 
 def ball_holdout(
-    points: Array, radii: Array, tests: int, neighbours: int, generator: np.random.Generator, rounds: int = 8
+    points: Array, radii: Array, tests: int, neighbours: int, generator: np.random.Generator, rounds: int = 16
 ) -> HoldOut:
     """Return the hold-out that empties circles of `radii` (targets' distances from data) around observations.
 
@@ -186,7 +188,7 @@ def gap_holdout(
     tests: int,
     neighbours: int,
     generator: np.random.Generator,
-    rounds: int = 8,
+    rounds: int = 16,
 ) -> HoldOut:
     """Return the hold-out that lays the grid's own gaps over its observations.
 

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from pykrige import core, variogram_models
-from sklearn.gaussian_process.kernels import RBF, Matern
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
+from geonp.kriging.conditioning import conditioning_sets
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.distance import EARTH_RADIUS
+from geonp.kriging.likelihood import VecchiaLikelihood
 from geonp.kriging.variogram import empirical_variogram, fit_variogram
 
 R, SILL, NUGGET = 7.0, 2.5, 0.4
@@ -103,6 +106,17 @@ def test_anisotropic_kernel_of_scikit_learn():
     covariance = model("matern32", angle=90.0, ratio=RATIO)
     found = covariance(torch.from_numpy(x), torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(found, SILL * Matern([R, R * RATIO], nu=1.5)(x), rtol=1e-9)
+
+
+def test_likelihood_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 30, (50, 2)), rng.standard_normal(50)
+    kernel = ConstantKernel(SILL) * Matern(R, nu=1.5) + WhiteKernel(NUGGET)
+    theirs = GaussianProcessRegressor(kernel, optimizer=None, alpha=0.0).fit(x, y)
+    sets = conditioning_sets(x, 49, 50, rng)
+    likelihood = VecchiaLikelihood(x, y, np.zeros((50, 1)), [sets])
+    found = likelihood.log_likelihood(model("matern32"))
+    assert found == pytest.approx(theirs.log_marginal_likelihood_value_, rel=1e-9)
 
 
 @pytest.fixture(scope="module")
