@@ -15,7 +15,8 @@ import click
 
 from geonp.errors import GeonpWarning
 
-from .kriging import OPTIONS, Kriging
+from . import kriging as krige
+from . import network
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -146,7 +147,7 @@ def reading(command: F) -> F:
 
 
 def method(command: F) -> F:
-    """Add --method, --model, --device, --seed and how to krige, and pass on the method that they name."""
+    """Add --method, --model, --device, --seed and what they take, and pass on the method that they name."""
 
     @click.option(
         "--method", default="auto", show_default=True, metavar="NAME", help="How to complete; see below."
@@ -154,15 +155,18 @@ def method(command: F) -> F:
     @click.option("--model", type=click.Path(), help="Model file written by `geonp fit`.")
     @device
     @seed
-    @together(*OPTIONS)
+    @together(*network.OPTIONS)
+    @together(*krige.OPTIONS)
     @functools.wraps(command)
     def run(*args: Any, method: str, model: str | None, device: str, seed: int, **options: Any) -> Any:
         from geonp.methods.choose import choose
 
-        how = Kriging(**{f.name: options.pop(f.name) for f in fields(Kriging)})
+        how = krige.Kriging(**{f.name: options.pop(f.name) for f in fields(krige.Kriging)})
+        use = network.Network(**{f.name: options.pop(f.name) for f in fields(network.Network)})
         if method == "auto" and model is None and how.stated:
             method = "kriging"  # whoever says how to krige wants kriging
-        return command(*args, method=how.apply(choose(method, model, device=device, seed=seed)), **options)
+        chosen = how.apply(use.apply(choose(method, model, device=device, seed=seed)))
+        return command(*args, method=chosen, **options)
 
     return cast(F, run)
 

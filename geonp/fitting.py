@@ -12,12 +12,15 @@ import xarray as xr
 from geonp.errors import ModelError, OutputError
 from geonp.field import as_field, grid_spacing
 from geonp.io.checkpoint import Checkpoint, Trained, read_checkpoint, write_checkpoint
+from geonp.kriged_tiles import FRESH, KrigedTiles
 from geonp.masks import parse_context, parse_masks
 from geonp.methods.base import Method
 from geonp.methods.choose import load
+from geonp.methods.flagship import BUNDLED
 from geonp.methods.neural import as_checkpoint
-from geonp.models import config_from, create, restore
+from geonp.models import config_from, create, resolve, restore
 from geonp.models.base import Model
+from geonp.models.kriged import KrigedIFANP
 from geonp.tiles import TileSet
 from geonp.training import Options, Record, Training
 
@@ -28,7 +31,7 @@ class Recipe:
 
     Parameters
     ----------
-    architecture : a name of `geonp.models.ARCHITECTURES`.
+    architecture : a name of `geonp.models.ARCHITECTURES` or `geonp.models.PRESETS`.
     config : settings of the architecture that differ from its defaults, by name.
     context : how many pixels of a tile are seen (see `geonp.masks.parse_context`).
     masks : which ones, as kinds with weights: `random`, `random:3,swaths,blocks`.
@@ -54,7 +57,8 @@ class Fitting:
     rasters : fields (band, y, x), lazy or not, all with as many bands.
     recipe : what is trained on what.
     options : how long, how fast, where.
-    start : model file to start from; its architecture and settings replace the recipe's.
+    start : model file to start from, or `bundled` for the one of the package; its architecture and settings
+        replace the recipe's.
 
     Raises
     ------
@@ -71,25 +75,30 @@ class Fitting:
     ) -> None:
         self.recipe = recipe
         self.options = options
+        fields = [as_field(raster) for raster in rasters]
+        self.model = model = self._model(start, fields[0].sizes["band"] if fields else 1)
+        kriged = isinstance(model, KrigedIFANP)
         self.tiles = TileSet(
-            [as_field(raster) for raster in rasters],
+            fields,
             recipe.tile,
-            recipe.batch,
+            max(recipe.batch // FRESH, 1) if kriged else recipe.batch,
             parse_context(recipe.context),
             parse_masks(recipe.masks),
             seed=options.seed,
-            augment=recipe.augment,
-            score_context=True,  # the paper scores the whole image
+            augment=recipe.augment and not kriged,  # kriged ones are turned afterwards
+            score_context=not kriged,  # the paper scores the whole image
         )
-        self.model = self._model(start)
-        self.training = Training(self.model, self.tiles, options)
+        upright = not recipe.augment or (isinstance(model, KrigedIFANP) and model.config.upright)
+        batches = KrigedTiles(self.tiles, upright) if kriged else self.tiles
+        self.training = Training(model, batches, options)
 
-    def _model(self, start: str | PathLike[str] | None) -> Model:
-        recipe, bands = self.recipe, self.tiles.bands
+    def _model(self, start: str | PathLike[str] | None, bands: int) -> Model:
+        recipe = self.recipe
         if start is None:
-            config = config_from(recipe.architecture, {"bands": bands, **recipe.config})
-            return create(recipe.architecture, config, seed=self.options.seed)
-        known = read_checkpoint(Path(start))
+            architecture, settings = resolve(recipe.architecture, {"bands": bands, **recipe.config})
+            config = config_from(architecture, settings)
+            return create(architecture, config, seed=self.options.seed)
+        known = read_checkpoint(BUNDLED if start == "bundled" else Path(start))
         model = restore(known.architecture, known.config, known.tensors).train()
         if model.bands != bands:
             raise ModelError(f"{start} was trained on {model.bands} band(s), the rasters have {bands}")
@@ -140,7 +149,7 @@ def fit(
     path : model file to write (`.safetensors`).
     recipe : what is trained on what; an IFANP on 32 x 32 tiles with 12.5 % seen by default.
     options : how long and where; ten minutes by default.
-    start : model file to start from.
+    start : model file to start from, or `bundled`.
     overwrite : replace `path` where it exists.
     progress : called with every record.
 

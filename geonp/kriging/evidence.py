@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,6 +24,35 @@ _LEAST = 24
 
 
 def gather(
+    krigings: Sequence[RasterKriging],
+    given: Sequence[Block],
+    wanted: Pixels,
+    spacing: tuple[float, float],
+    centres: Sequence[float],
+    canvas: tuple[int, int],
+) -> Kriged:
+    """Return what kriging says of a window, band by band, on a canvas that may be larger than the window.
+
+    Parameters
+    ----------
+    krigings : of each band of the raster, estimating observed pixels too (`smooth`).
+    given : of each band, the window with `kriging.halo` pixels around it, cut off at the edge of the raster.
+    wanted : the window.
+    spacing : of its pixels.
+    centres : subtracted from every mean of a band before it becomes float32, in the units of the field.
+    canvas : rows and columns; what lies below and to the right of the window is outside the raster.
+
+    Returns
+    -------
+    Kriged
+        The bands as a batch, (C, 1, rows, columns).
+    """
+    bands = zip(krigings, given, centres, strict=True)
+    told = [_of_band(kriging, block, wanted, spacing, centre, canvas) for kriging, block, centre in bands]
+    return Kriged(*(torch.cat(layers) for layers in zip(*told, strict=True)))
+
+
+def _of_band(
     kriging: RasterKriging,
     given: Block,
     wanted: Pixels,
@@ -30,17 +60,6 @@ def gather(
     centre: float,
     canvas: tuple[int, int],
 ) -> Kriged:
-    """Return what kriging says of a window, a batch of one, on a canvas that may be larger than the window.
-
-    Parameters
-    ----------
-    kriging : of the raster, estimating observed pixels too (`smooth`).
-    given : the window with `kriging.halo` pixels around it, cut off at the edge of the raster.
-    wanted : the window.
-    spacing : of its pixels.
-    centre : subtracted from every mean before it becomes float32, in the units of the field.
-    canvas : rows and columns; what lies below and to the right of the window is outside the raster.
-    """
     # Lengths are the window's own, directions the raster's: angles of anisotropy are measured in them.
     spacing = math.copysign(spacing[0], kriging.spacing[0]), math.copysign(spacing[1], kriging.spacing[1])
     mean, variance = kriging.complete(given, wanted, spacing)
@@ -63,7 +82,7 @@ def leave_one_out(
 ) -> tuple[Array, Array]:
     """Return leave-one-out residuals and their variances (of an observation) at the pixels of a window.
 
-    Parameters are those of `gather`. Both are (rows, columns), NaN where nothing is observed and where too
+    Parameters are those of `gather`, of one band. Both are (rows, columns), NaN where nothing is observed and where too
     few observations lie around to judge.
     """
     observed = np.isfinite(given.values[wanted.within(given.row, given.col)])

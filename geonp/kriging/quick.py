@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geonp.kriging.covariance import Covariance, Structure
-from geonp.masks import Mask
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 FAMILIES = ("matern12", "matern32", "matern52")
 _RANGES = (2.5, 5.0, 10.0, 20.0, 40.0, 80.0)
 _LEAST_NUGGET = 1e-6
+_LEAST_SILL = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class Correlation:
     range: float
     nugget: float
 
+    def covariance(self, sill: float = 1.0, pixel: float = 1.0) -> Covariance:
+        """Return the covariance of a sill, with its range in the unit of the pixel's size."""
+        return Covariance((Structure(self.family, sill, self.range * pixel),), self.nugget * sill)
+
     def jittered(self, rng: np.random.Generator) -> Correlation:
         """Return it as a worse fit might have it, so that a network does not rely on perfect ones."""
         family = FAMILIES[int(rng.integers(3))] if rng.random() < 0.3 else self.family
@@ -42,108 +47,135 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class CropKriging:
-    """Everything (rows, columns), in the units of the field.
+    """What kriging makes of a crop of C bands, in the units of the field.
 
     Parameters
     ----------
-    mean, std : of kriging; the deviation is that of an observation.
-    surprise : leave-one-out residual over its deviation, 0 off the data.
-    noise : deviation of the nugget.
+    mean, std : (C, H, W), of kriging; the deviation is that of an observation.
+    surprise : (C, H, W), leave-one-out residual over its deviation, 0 off the data.
+    noise : (C,), deviation of the nugget.
     """
 
     mean: Array
     std: Array
     surprise: Array
-    noise: float
+    noise: Array
 
 
-def fit(values: Array, observed: Mask, aspect: float, rng: np.random.Generator) -> Correlation:
-    """Return the likeliest covariance on a grid: first of 144 observations, then, near it, of 360.
+def fit(places: Array, values: Array, rng: np.random.Generator) -> tuple[Correlation, Array]:
+    """Return the likeliest correlation on a grid and the sills: first of 144 observations, then, near it, of 360.
 
-    `aspect` is dy / dx; half the observations are one another's neighbours, the rest are spread out.
+    Parameters
+    ----------
+    places : (n, 2) in pixels, n at least 2.
+    values : (n, C); all bands are taken to have one correlation, each its own sill.
+    rng : half the observations are one another's neighbours around a place that it draws, the rest are
+        spread out.
     """
-    place, z = np.argwhere(observed) * [aspect, 1.0], values[observed]
-    lag, few = _lags(place, z, 80, 64, rng)
+    lag, few, _ = _lags(places, values, 80, 64, rng)
     grid = [(f, r) for f in range(3) for r in _RANGES]
-    first = _log_likelihood(torch.stack([_shape(f, lag / r) for f, r in grid]), torch.tensor([1e-3]), few)
-    lag, many = _lags(place, z, 200, 160, rng)
-    tried: dict[tuple[int, float, float], float] = {}
+    tried: dict[tuple[int, float, float], tuple[float, Array]] = {}
+    shapes = torch.stack([_shape(f, lag / r) for f, r in grid])
+    first, _ = _log_likelihood(shapes, torch.tensor([1e-3]), few)
+    lag, many, unit = _lags(places, values, 200, 160, rng)
 
     def look(family: int, reach: float, nuggets: list[float]) -> tuple[int, float, float]:
         new = [g for g in nuggets if (family, reach, g) not in tried]
         if new and 1 < reach < 200:
-            found = _log_likelihood(_shape(family, lag / reach)[None], torch.tensor(new), many)
-            tried.update({(family, reach, g): float(v) for g, v in zip(new, found, strict=True)})
-        return max(tried, key=lambda key: tried[key])
+            found, sills = _log_likelihood(_shape(family, lag / reach)[None], torch.tensor(new), many)
+            for nugget, value, sill in zip(new, found.tolist(), sills, strict=True):
+                tried[family, reach, nugget] = value, sill.numpy()
+        return max(tried, key=lambda key: tried[key][0])
 
     for index in first.topk(2).indices.tolist():
-        family, reach, nugget = look(*grid[index], [_LEAST_NUGGET, 1e-3, 1e-2])
+        family, reach = grid[index]
+        best = look(family, reach, [_LEAST_NUGGET, 1e-3, 1e-2])
+    family, reach, nugget = best
     if nugget >= 1e-3:
         family, reach, nugget = look(family, reach, [6e-2] if nugget == 1e-2 else [1e-4])
     for factor in (1.5, 1 / 1.5):
         best = look(family, reach * factor, [nugget])
-    return Correlation(FAMILIES[best[0]], best[1], best[2])
+    return Correlation(FAMILIES[best[0]], best[1], best[2]), tried[best][1] * unit**2
 
 
-def krige(values: Array, observed: Mask, aspect: float, correlation: Correlation) -> CropKriging:
-    """Krige a square crop whose side is a multiple of 16.
+def krige(values: Array, observed: Mask, spacing: tuple[float, float], covariance: Covariance) -> CropKriging:
+    """Krige a crop with an unknown mean.
 
     Every tile (16 x 16 pixels, 8 x 8 where data are dense) has its own and the nearest observations, taken in
     turn from the four quadrants around its middle, so that a tile in a gap hears all sides.
-    """
-    size, density = values.shape[0], observed.mean()
-    tile, most = (16, 144) if density < 0.18 else (16, 192) if density < 0.3 else (8, 128)
-    pixels, count = np.argwhere(observed), size // tile
-    index, own, mine = _neighbours(pixels, count, tile, min(len(pixels), most), aspect)
 
-    covariance = Covariance((Structure(correlation.family, 1.0, correlation.range),), 0.0)
-    place = torch.from_numpy(pixels * [aspect, 1.0])
-    grid = torch.from_numpy(np.indices((size, size)).reshape(2, -1).T * [aspect, 1.0])
-    targets = grid.view(count, tile, count, tile, 2).transpose(1, 2).reshape(count**2, tile**2, 2)
-    z = torch.from_numpy(values[observed])
-    centre = float(z.mean())
-    x, y = place[index], (z - centre)[index][..., None]
-    k = covariance(x, x)
-    k.diagonal(dim1=1, dim2=2).add_(max(correlation.nugget, _LEAST_NUGGET))
+    Parameters
+    ----------
+    values : (C, H, W).
+    observed : (H, W), the same in all bands.
+    spacing : (dy, dx), signed where the covariance has a direction.
+    covariance : its ranges in the units of the spacing; of any sill above 0, which is estimated anew, band by
+        band: only the ratio of nugget to sill counts.
+    """
+    shape, density = (values.shape[1], values.shape[2]), observed.mean()
+    tile, most = (16, 144) if density < 0.18 else (16, 192) if density < 0.3 else (8, 128)
+    counts = (-(-shape[0] // tile), -(-shape[1] // tile))
+    tiles, bands = counts[0] * counts[1], len(values)
+    pixels = np.argwhere(observed)
+    index, own, mine = _neighbours(pixels, counts, tile, min(len(pixels), most), spacing)
+    unit = covariance.scaled(1 / covariance.sill)
+    nugget = unit.nugget
+
+    place = torch.from_numpy(pixels * np.array(spacing))
+    whole = (counts[0] * tile, counts[1] * tile)
+    grid = torch.from_numpy(np.indices(whole).reshape(2, -1).T * np.array(spacing))
+    targets = grid.view(counts[0], tile, counts[1], tile, 2).transpose(1, 2).reshape(tiles, tile**2, 2)
+    z = torch.from_numpy(values[:, observed].T.astype(np.float64))
+    centre = z.mean(0)
+    x, y = place[index], (z - centre)[index]
+    k = unit(x, x)
+    k.diagonal(dim1=1, dim2=2).add_(max(nugget, _LEAST_NUGGET))
     lower, failed = torch.linalg.cholesky_ex(k)
     if bool(failed.any()):
         k.diagonal(dim1=1, dim2=2).add_(1e-4)
         lower = torch.linalg.cholesky(k)
-    unit = torch.eye(index.shape[1], own, dtype=torch.float64).expand(count**2, -1, -1)
-    right = torch.cat([covariance(x, targets), unit, y, torch.ones_like(y)], -1)
-    a, h, b, one = torch.linalg.solve_triangular(lower, right, upper=False).split([tile**2, own, 1, 1], -1)
+    own_unit = torch.eye(index.shape[1], own, dtype=torch.float64).expand(tiles, -1, -1)
+    right = torch.cat([unit(x, targets), own_unit, y, torch.ones_like(y[..., :1])], -1)
+    solved = torch.linalg.solve_triangular(lower, right, upper=False)
+    a, h, b, one = solved.split([tile**2, own, bands, 1], -1)
     weight = (one * one).sum(1, keepdim=True)
     trend = (b * one).sum(1, keepdim=True) / weight
-    r = b - trend * one
-    mean = (a.mT @ r + trend)[..., 0]
+    r = b - one * trend
+    mean = a.mT @ r + trend
     unknown = 1 - (a.mT @ one)[..., 0]
-    variance = 1 - (a * a).sum(1) + unknown**2 / weight[..., 0] + correlation.nugget
-    sill = float(r.square().mean())
+    variance = 1 - (a * a).sum(1) + unknown**2 / weight[..., 0] + nugget
+    sill = r.square().mean((0, 1)).clamp_min(_LEAST_SILL)
 
     # Leave-one-out residuals with the mean estimated anew (Dubrule 1983), of the tile's own observations.
     diagonal = ((h * h).sum(1) - (h.mT @ one)[..., 0] ** 2 / weight[..., 0]).clamp_min(1e-12)
-    surprise = np.zeros((size, size))
+    judged = ((h.mT @ r) / diagonal.sqrt()[..., None])[mine] / sill.sqrt()
+    surprise = np.zeros((bands, *shape))
     where = pixels[index[:, :own][mine].numpy()]
-    surprise[where[:, 0], where[:, 1]] = ((h.mT @ r)[..., 0] / diagonal.sqrt())[mine].numpy() / math.sqrt(
-        sill
-    )
+    surprise[:, where[:, 0], where[:, 1]] = judged.numpy().T
 
-    def whole(tiles: Tensor) -> Array:
-        return np.asarray(tiles.view(count, count, tile, tile).transpose(1, 2).reshape(size, size).numpy())
+    def image(tiled: Tensor) -> Array:
+        tall = tiled.view(counts[0], counts[1], tile, tile, -1).transpose(1, 2)
+        return np.asarray(tall.reshape(*whole, -1)[: shape[0], : shape[1]].permute(2, 0, 1).numpy())
 
-    std = whole(variance.clamp_min(1e-9).sqrt()) * math.sqrt(sill)
-    return CropKriging(whole(mean) + centre, std, surprise, math.sqrt(correlation.nugget * sill))
+    deviation = sill.sqrt().numpy()[:, None, None]
+    std = image(variance.clamp_min(1e-9).sqrt()[..., None]) * deviation
+    noise = math.sqrt(nugget) * deviation[:, 0, 0]
+    return CropKriging(image(mean) + centre.numpy()[:, None, None], std, surprise, noise)
 
 
 def _neighbours(
-    pixels: NDArray[np.int64], count: int, tile: int, most: int, aspect: float
+    pixels: NDArray[np.int64], counts: tuple[int, int], tile: int, most: int, spacing: tuple[float, float]
 ) -> tuple[Tensor, int, Tensor]:
     """Return neighbours (tiles, most), own ones first; in how many columns they lie; which are own."""
-    first = np.arange(count) * tile
-    away = [np.maximum(np.maximum(first[:, None] - p, p - (first[:, None] + tile - 1)), 0) for p in pixels.T]
-    distance = ((away[0][:, None] * aspect) ** 2 + away[1][None] ** 2).reshape(count**2, -1)
+    first = [np.arange(count) * tile for count in counts]
+    away = [
+        np.maximum(np.maximum(start[:, None] - p, p - (start[:, None] + tile - 1)), 0)
+        for start, p in zip(first, pixels.T, strict=True)
+    ]
+    dy, dx = spacing
+    distance = ((away[0][:, None] * dy) ** 2 + (away[1][None] * dx) ** 2).reshape(counts[0] * counts[1], -1)
     near = np.argsort(distance, 1, kind="stable")
-    middle = np.stack(np.meshgrid(first, first, indexing="ij"), -1).reshape(-1, 1, 2) + (tile - 1) / 2
+    middle = np.stack(np.meshgrid(*first, indexing="ij"), -1).reshape(-1, 1, 2) + (tile - 1) / 2
     side = pixels[None] > middle
     quadrant = np.take_along_axis(side[..., 0] * 2 + side[..., 1], near, 1)
     turn = np.zeros_like(quadrant)
@@ -156,15 +188,17 @@ def _neighbours(
     return torch.from_numpy(np.take_along_axis(near, order, 1)), own, torch.from_numpy(mine)
 
 
-def _lags(place: Array, z: Array, near: int, rest: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return distances between some observations, and their standardised values."""
+def _lags(
+    place: Array, z: Array, near: int, rest: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Array]:
+    """Return distances between some observations, their standardised values (n, C), and the unit of these."""
     if len(z) > near + rest:
         order = np.argsort(((place - place[rng.integers(len(place))]) ** 2).sum(1))
         kept = np.r_[order[:near], rng.permutation(order[near:])[:rest]]
         place, z = place[kept], z[kept]
-    points = torch.from_numpy(place)
+    points, unit = torch.from_numpy(place), np.maximum(z.std(0), 1e-9)
     lag = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    return lag, torch.from_numpy((z - z.mean()) / max(z.std(), 1e-9))
+    return lag, torch.from_numpy((z - z.mean(0)) / unit), unit
 
 
 def _shape(family: int, t: Tensor) -> Tensor:
@@ -175,13 +209,15 @@ def _shape(family: int, t: Tensor) -> Tensor:
     return (1 + math.sqrt(5) * t + 5 / 3 * t * t) * torch.exp(-math.sqrt(5) * t)
 
 
-def _log_likelihood(correlations: Tensor, nuggets: Tensor, z: Tensor) -> Tensor:
-    """Return the profile log likelihood (mean and sill by generalised least squares), without constants."""
-    n = len(z)
+def _log_likelihood(correlations: Tensor, nuggets: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the profile log likelihood (B,), without constants, and the sills (B, C) that it is taken at."""
+    n, bands = z.shape
     k = correlations + nuggets.double()[:, None, None] * torch.eye(n, dtype=torch.float64)
     lower, failed = torch.linalg.cholesky_ex(k)
-    right = torch.stack([z, torch.ones_like(z)], 1).expand(len(lower), n, 2)
-    a, one = torch.linalg.solve_triangular(lower, right, upper=False).unbind(-1)
-    r = a - ((a * one).sum(-1) / (one * one).sum(-1))[..., None] * one
-    value = -0.5 * n * (r * r).mean(-1).log() - lower.diagonal(dim1=-1, dim2=-2).log().sum(-1)
-    return torch.where((failed == 0) & torch.isfinite(value), value, -1e18)
+    right = torch.cat([z, torch.ones_like(z[:, :1])], 1).expand(len(lower), n, bands + 1)
+    solved = torch.linalg.solve_triangular(lower, right, upper=False)
+    a, one = solved[..., :bands], solved[..., bands:]
+    r = a - one * ((a * one).sum(1, keepdim=True) / (one * one).sum(1, keepdim=True))
+    sills = r.square().mean(1).clamp_min(_LEAST_SILL)
+    value = -0.5 * n * sills.log().sum(-1) - bands * lower.diagonal(dim1=-1, dim2=-2).log().sum(-1)
+    return torch.where((failed == 0) & torch.isfinite(value), value, -1e18), sills

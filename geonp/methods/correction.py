@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ class Correction:
 
     Parameters
     ----------
-    model : a trained network of one band.
+    model : a trained network of C bands.
     orientations : how many of the eight, 1 to 8.
     device : where it runs.
     """
@@ -55,29 +56,37 @@ class Correction:
 
     @torch.inference_mode()
     def __call__(
-        self, kriged: Kriged, noise_std: float, spacing: tuple[float, float]
+        self, kriged: Kriged, noise_std: Sequence[float], spacing: tuple[float, float]
     ) -> tuple[Tensor, Tensor]:
-        """Return shift and factor (H, W): the mean moves by shift x deviation, the deviation by factor.
+        """Return shift and factor (C, H, W): the mean moves by shift x deviation, the deviation by factor.
 
         Parameters
         ----------
-        kriged : a batch of one, on a canvas whose sides are multiples of `stride`.
-        noise_std : square root of the nugget.
+        kriged : a batch of the C bands that the network takes, observed at the same pixels, on a canvas whose
+            sides are multiples of `stride`.
+        noise_std : square roots of the nuggets, (C,).
         spacing : pixel size (dy, dx); only their ratio matters.
         """
         kriged = Kriged(*(a.to(self.device) for a in kriged))
+        bands, _, rows, cols = kriged.mean.shape
         size = torch.tensor([[abs(spacing[0]), abs(spacing[1])]], device=self.device)
-        noise = torch.tensor([noise_std], device=self.device)
-        told = features(kriged, noise, size, torch.ones(1, device=self.device))
+        noise = torch.tensor(noise_std, device=self.device)
+        told = features(kriged, noise, size.expand(bands, 2), torch.ones(bands, device=self.device))
         # What the network may read of the observations themselves: how far kriging passes them by.
-        shift, factor = torch.zeros_like(kriged.mean), torch.zeros_like(kriged.mean)
-        for turn in range(self.orientations):
+        shift = torch.zeros(1, bands, rows, cols, device=self.device)
+        factor = torch.zeros_like(shift)
+        for turn in range(self.looks):
             task = _seen(turn, kriged, told, size)
             answer = self.model(task)
             shift += _back(answer.mean, turn)
             factor += _back(answer.std.log(), turn)
-        belief = self._belief(kriged.observed) / self.orientations
-        return (shift * belief)[0, 0], (factor * belief).exp()[0, 0]
+        belief = self._belief(kriged.observed[:1]) / self.looks
+        return (shift * belief)[0], (factor * belief).exp()[0]
+
+    @property
+    def looks(self) -> int:
+        """Orientations that are averaged; one of fields that have a right way up."""
+        return 1 if self.model.config.upright else self.orientations
 
     def _belief(self, observed: Tensor) -> Tensor:
         """Return 1 near observations, 0 where the network saw none: there kriging's prior holds."""
@@ -89,15 +98,16 @@ class Correction:
 
 
 def _seen(turn: int, kriged: Kriged, told: Tensor, spacing: Tensor) -> Task:
-    """Return the canvas in one of its eight orientations."""
+    """Return the canvas in one of its eight orientations, its bands together."""
     covariates = _turned(told, turn)
     if turn & 1:
         covariates = covariates.clone()
         covariates[:, _ASPECT] *= -1
         spacing = spacing.flip(1)
-    observed = _turned(kriged.observed, turn)
-    misfit = _turned(kriged.misfit, turn)
-    return Task(misfit, observed, torch.zeros_like(observed), spacing, covariates)
+    observed = _turned(kriged.observed[:1], turn)
+    misfit = _turned(kriged.misfit, turn).transpose(0, 1)
+    together = covariates.reshape(1, -1, *covariates.shape[2:])
+    return Task(misfit, observed, torch.zeros_like(observed), spacing, together)
 
 
 def _turned(image: Tensor, turn: int) -> Tensor:

@@ -20,13 +20,17 @@ from numpy.typing import NDArray
 from geonp.errors import GeonpWarning, ModelError
 from geonp.field import Window, grid_shape, load, windows
 from geonp.io.checkpoint import read_checkpoint
+from geonp.kriging import quick
 from geonp.kriging.board import Pixels
+from geonp.kriging.covariance import Covariance
 from geonp.kriging.evidence import gather
+from geonp.kriging.features import Kriged
 from geonp.kriging.fit import Settings, fit_covariance
 from geonp.kriging.raster import RasterKriging
 from geonp.kriging.solver import Solver, choose_device
 from geonp.kriging.survey import Block, Survey
 from geonp.kriging.threads import one_thread
+from geonp.methods.adapt import Adaptation, Ground, adapt
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.methods.correction import Correction
 from geonp.methods.kriging import Kriging, blocks, steps
@@ -49,21 +53,27 @@ _KEPT, _FITTED, _ENOUGH = 1 << 20, 1024, 100_000
 
 
 @dataclass(frozen=True)
-class Band:
-    """One band of a survey, ready to be completed.
+class Group:
+    """Bands of a survey that are completed together, ready for it; one band for the bundled network.
 
     Parameters
     ----------
-    kriging : fitted to the band.
-    centre : near its mean, subtracted before anything becomes float32.
+    krigings : fitted to each band.
+    centres : near each band's mean, subtracted before anything becomes float32.
     verdict : whether the network is used, and by how much its deviations are scaled.
     alone : what answers where the network is not used: the method `kriging`.
     """
 
-    kriging: RasterKriging
-    centre: float
+    krigings: tuple[RasterKriging, ...]
+    centres: tuple[float, ...]
     verdict: Verdict
     alone: Kriging | None
+
+    @property
+    def covariances(self) -> list[Covariance]:
+        """Covariances of the kriging that answers, band by band."""
+        answering = self.krigings if self.alone is None else self.alone.bands
+        return [kriging.solver.covariance for kriging in answering]
 
 
 @dataclass(frozen=True)
@@ -75,16 +85,19 @@ class Flagship(Method):
     model : a model file; the bundled one where None.
     insist : use the network even where kriging did better on hidden observations.
     calibrate : scale deviations by what hidden observations show; shrunk to 1 where they are few.
+    adapt : seconds for which the network learns from the survey's own observations before it is used; what it
+        learnt is kept if it predicts observations better that it did not learn from.
     orientations : from how many sides, 1 to 8, the network looks; time grows with it.
     device : `auto` (a GPU where there is one), `cpu` or `cuda`.
     seed : of which observations are hidden.
-    correction, bands : what `prepare` makes.
+    correction, adaptation, groups : what `prepare` makes.
 
     Notes
     -----
-    Bands are completed one by one. Observed pixels are answered by kriging's smooth estimate, whose difference
-    from the observation is what it takes for noise; `predict` returns observations as they were unless told
-    otherwise.
+    A network of one band completes bands one by one; a network of several takes them together, and sees only
+    pixels that are observed in all of them. Observed pixels are answered by kriging's smooth estimate, whose
+    difference from the observation is what it takes for noise; `predict` returns observations as they were
+    unless told otherwise.
     """
 
     name: ClassVar[str] = "bundled"
@@ -93,11 +106,13 @@ class Flagship(Method):
     model: str | None = None
     insist: bool = False
     calibrate: bool = True
+    adapt: float = 0.0
     orientations: int = 8
     device: str = "auto"
     seed: int = 0
     correction: Correction | None = None
-    bands: tuple[Band, ...] = ()
+    adaptation: Adaptation | None = None
+    groups: tuple[Group, ...] = ()
 
     @property
     def halo(self) -> int:
@@ -105,19 +120,26 @@ class Flagship(Method):
         if self.correction is None:
             return 0
         around = self.correction.reach + self.correction.stride
-        halos = (b.kriging.halo + around if b.alone is None else b.alone.halo for b in self.bands)
-        return max(halos, default=around)
+        halos = [kriging.halo + around for g in self.groups if g.alone is None for kriging in g.krigings]
+        return max(halos + [g.alone.halo for g in self.groups if g.alone is not None], default=around)
+
+    @property
+    def joint(self) -> bool:
+        """Whether the bands are completed together."""
+        return self.model is not None and read_network(self.model).bands > 1
 
     def describe(self) -> dict[str, str]:
         """Return what a user must know to repeat the result."""
         model = "bundled" if self.model is None else Path(self.model).name
         told = {"method": self.name, "model": model, "seed": str(self.seed), "nugget": "in"}
-        for number, band in enumerate(self.bands, 1):
-            answering = band.kriging if band.alone is None else band.alone.bands[0]
-            told[f"band_{number}_covariance"] = answering.solver.covariance.to_json()
-            told[f"band_{number}_answered_by"] = "network" if band.alone is None else "kriging"
-            told[f"band_{number}_deviation_factor"] = f"{1.0 if band.alone else band.verdict.factor:.4f}"
-            told[f"band_{number}_trial"] = json.dumps(band.verdict.report())
+        if self.adaptation is not None:
+            told["adapted"] = json.dumps(self.adaptation.report())
+        every = [(group, covariance) for group in self.groups for covariance in group.covariances]
+        for number, (group, covariance) in enumerate(every, 1):
+            told[f"band_{number}_covariance"] = covariance.to_json()
+            told[f"band_{number}_answered_by"] = "network" if group.alone is None else "kriging"
+            told[f"band_{number}_deviation_factor"] = f"{1.0 if group.alone else group.verdict.factor:.4f}"
+            told[f"band_{number}_trial"] = json.dumps(group.verdict.report())
         return told
 
     def prepare(self, field: xr.DataArray) -> Self:
@@ -126,7 +148,8 @@ class Flagship(Method):
         Raises
         ------
         ModelError
-            If the model file is not one of ours or holds another kind of network.
+            If the model file is not one of ours, holds another kind of network, or one for another number of
+            bands.
 
         Warns
         -----
@@ -135,58 +158,76 @@ class Flagship(Method):
         """
         device = choose_device(self.device)
         correction = Correction(read_network(self.model).to(device), self.orientations, device)
-        bands = []
-        for number in range(field.sizes["band"]):
-            one = field.isel(band=[number])
-            kriging, centre = _fit(one, self.seed, device)
-            trial = Trial(kriging.solver, correction, centre, self.insist, self.calibrate, self.seed)
-            verdict = trial.judge(_samples(one, self.seed), kriging.spacing)
-            alone = None
-            if not verdict.network:
-                alone = Kriging(device=self.device, seed=self.seed).prepare(one)
-                warnings.warn(
-                    f"band {number + 1}: on {verdict.hidden} hidden observations the network's CRPS was "
-                    f"{verdict.network_crps:.4g}, kriging's {verdict.kriging_crps:.4g}; kriging is used "
-                    "(--method neural insists on the network)",
-                    GeonpWarning,
-                    stacklevel=2,
-                )
-            bands.append(Band(kriging, centre, verdict, alone))
-        return replace(self, correction=correction, bands=tuple(bands))
+        count, together = field.sizes["band"], correction.model.bands
+        if together not in (1, count):
+            raise ModelError(
+                f"the model completes {together} bands together and the raster has {count}; choose bands "
+                "(--band), or a model of one band, which takes any number one by one"
+            )
+        parts = [field.isel(band=slice(start, start + together)) for start in range(0, count, together)]
+        grounds = [_fit(part, self.seed, device) for part in parts]
+        adaptation = None
+        if self.adapt > 0:
+            correction, adaptation = adapt(correction, grounds, self.adapt, self.seed)
+        done = [
+            self._try(ground, part, correction, number * together + 1)
+            for number, (ground, part) in enumerate(zip(grounds, parts, strict=True))
+        ]
+        return replace(self, correction=correction, adaptation=adaptation, groups=tuple(done))
+
+    def _try(self, ground: Ground, field: xr.DataArray, correction: Correction, first: int) -> Group:
+        """Let network and kriging compete for a group of bands, of which `first` is the number of the first."""
+        solvers = tuple(kriging.solver for kriging in ground.krigings)
+        trial = Trial(solvers, correction, ground.centres, self.insist, self.calibrate, self.seed)
+        verdict = trial.judge(ground.samples, ground.krigings[0].spacing)
+        alone = None
+        if not verdict.network:
+            alone = Kriging(device=self.device, seed=self.seed).prepare(field)
+            warnings.warn(
+                f"band {first}: on {verdict.hidden} hidden observations the network's CRPS was "
+                f"{verdict.network_crps:.4g}, kriging's {verdict.kriging_crps:.4g}; kriging is used "
+                "(--method neural insists on the network)",
+                GeonpWarning,
+                stacklevel=3,
+            )
+        return Group(ground.krigings, ground.centres, verdict, alone)
 
     def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
         """Complete the wanted pixels; see `Method.complete`."""
-        done = [
-            self._band(band, layer, spacing, place) for band, layer in zip(self.bands, values, strict=True)
-        ]
-        mean, variance = (np.stack(layers) for layers in zip(*done, strict=True))
-        return Completed(mean, variance)
+        means, variances, first = [], [], 0
+        for group in self.groups:
+            count = len(group.krigings)
+            mean, variance = self._group(group, values[first : first + count], spacing, place)
+            means.append(mean)
+            variances.append(variance)
+            first += count
+        return Completed(np.concatenate(means), np.concatenate(variances))
 
-    def _band(
-        self, band: Band, values: NDArray[np.float32], spacing: tuple[float, float], place: Place
+    def _group(
+        self, group: Group, values: Values, spacing: tuple[float, float], place: Place
     ) -> tuple[Values, Values]:
-        if band.alone is not None:
-            done = band.alone.complete(values[None], spacing, place)
+        if group.alone is not None:
+            done = group.alone.complete(values, spacing, place)
             assert done.variance is not None
-            return done.mean[0], done.variance[0]
+            return done.mean, done.variance
         assert self.correction is not None
-        given = Block(place.given.row, place.given.col, values)
-        wanted, kriging = place.wanted, band.kriging
-        window, canvas = _canvas(wanted, place.raster, self.correction)
-        kriged = gather(kriging, given, _pixels(window), spacing, band.centre, canvas)
-        shift, factor = self.correction(kriged, kriging.solver.covariance.nugget**0.5, spacing)
-        mean, std = correct(kriged.mean, kriged.std, shift, factor, kriged.observed)
-        inside = wanted.within(window)
-        variance = (std[inside] * band.verdict.factor) ** 2
-        return (mean[inside] + band.centre).astype(np.float32), variance.astype(np.float32)
+        seen = np.where(np.isfinite(values).all(0), values, np.float32(np.nan))
+        given = [Block(place.given.row, place.given.col, band) for band in seen]
+        window, canvas = _canvas(place.wanted, place.raster, self.correction)
+        kriged = gather(group.krigings, given, _pixels(window), spacing, group.centres, canvas)
+        noise = [kriging.solver.covariance.nugget**0.5 for kriging in group.krigings]
+        shift, factor = self.correction(kriged, noise, spacing)
+        mean, std = correct(kriged, shift, factor)
+        inside = (slice(None), *place.wanted.within(window))
+        variance = (std[inside] * group.verdict.factor) ** 2
+        centres = np.array(group.centres)[:, None, None]
+        return (mean[inside] + centres).astype(np.float32), variance.astype(np.float32)
 
 
-def correct(
-    mean: torch.Tensor, std: torch.Tensor, shift: torch.Tensor, factor: torch.Tensor, observed: torch.Tensor
-) -> tuple[Array, Array]:
-    """Return mean and deviation (H, W) of a corrected kriging; observed pixels stay kriging's."""
-    free = 1 - observed[0, 0]
-    k, s = mean[0, 0].double(), std[0, 0].double()
+def correct(kriged: Kriged, shift: torch.Tensor, factor: torch.Tensor) -> tuple[Array, Array]:
+    """Return mean and deviation (C, H, W) of a corrected kriging; observed pixels stay kriging's."""
+    free = 1 - kriged.observed[:, 0]
+    k, s = kriged.mean[:, 0].double(), kriged.std[:, 0].double()
     shift, factor = shift.cpu() * free, torch.where(free > 0, factor.cpu(), 1.0)
     return (k + shift * s).numpy(), (s * factor).numpy()
 
@@ -201,35 +242,46 @@ def read_network(path: str | None) -> KrigedIFANP:
     """
     kept = read_checkpoint(BUNDLED if path is None else path)
     model = restore(kept.architecture, kept.config, kept.tensors)
-    if not isinstance(model, KrigedIFANP) or model.bands != 1:
+    if not isinstance(model, KrigedIFANP):
         raise ModelError(
-            f"{path} holds a network of kind {kept.architecture!r} for {model.bands} band(s); the "
-            f"bundled method takes a {KrigedIFANP.name} of one band"
+            f"{path} holds a network of kind {kept.architecture!r}; the bundled method takes a {KrigedIFANP.name}"
         )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _fit(field: xr.DataArray, seed: int, device: torch.device) -> tuple[RasterKriging, float]:
-    """Fit kriging to a raster of one band; return it and the mean of what was observed."""
+def _fit(field: xr.DataArray, seed: int, device: torch.device) -> Ground:
+    """Fit kriging to the bands of a raster that are completed together."""
     shape, step = grid_shape(field), steps(field)
-    survey = Survey.of(blocks(field, 0), _KEPT)
     places, values = _observed(field, seed)
     with one_thread():
-        found = fit_covariance(places * np.array(step), values, seed=seed, settings=_SEARCHED)
-    solver = Solver(found.covariance, device=device)
-    return RasterKriging(shape, step, survey, solver, smooth=True), float(values.mean())
+        if values.shape[1] == 1:
+            found = fit_covariance(places * np.array(step), values[:, 0], seed=seed, settings=_SEARCHED)
+            covariances = [found.covariance]
+        else:
+            pixel = abs(step[1])
+            correlation, sills = quick.fit(
+                places * [abs(step[0]) / pixel, 1.0], values, np.random.default_rng([seed, 4])
+            )
+            covariances = [correlation.covariance(float(sill), pixel) for sill in sills]
+    krigings = tuple(
+        RasterKriging(
+            shape, step, Survey.of(blocks(field, band), _KEPT), Solver(c, device=device), smooth=True
+        )
+        for band, c in enumerate(covariances)
+    )
+    return Ground(krigings, tuple(values.mean(0).tolist()), tuple(_samples(field, seed)))
 
 
 def _observed(field: xr.DataArray, seed: int) -> tuple[Array, Array]:
-    """Return rows and columns (N, 2) and values (N,) of a small raster, or of some windows of a large one."""
+    """Return rows and columns (N, 2) and values (N, C) of a small raster, or of some windows of a large one."""
     rows, cols = grid_shape(field)
     cells = windows((rows, cols), _FITTED if rows * cols > _FITTED**2 else max(rows, cols))
     places, values, count = [], [], 0
     for index in np.random.default_rng([seed, 3]).permutation(len(cells)):
-        block, cell = load(field, cells[index]).to_numpy()[0], cells[index]
-        seen = np.argwhere(np.isfinite(block))
+        block, cell = load(field, cells[index]).to_numpy(), cells[index]
+        seen = np.argwhere(np.isfinite(block).all(0))
         places.append(seen + np.array([cell.row, cell.col]))
-        values.append(block[seen[:, 0], seen[:, 1]].astype(np.float64))
+        values.append(block[:, seen[:, 0], seen[:, 1]].T.astype(np.float64))
         count += len(seen)
         if count >= _ENOUGH:
             break
@@ -237,16 +289,16 @@ def _observed(field: xr.DataArray, seed: int) -> tuple[Array, Array]:
 
 
 def _samples(field: xr.DataArray, seed: int) -> list[NDArray[np.float32]]:
-    """Return the windows (rows, columns) on which the network is tried: the whole of a small raster."""
+    """Return the windows (band, rows, columns) on which the network is tried: the whole of a small raster."""
     shape = (field.sizes["y"], field.sizes["x"])
     if max(shape) <= _SMALL:
-        return [load(field).to_numpy()[0]]
+        return [load(field).to_numpy()]
     rng = np.random.default_rng([seed, 1])
     cells = windows(shape, _LARGE)
     found: list[NDArray[np.float32]] = []
     for index in rng.permutation(len(cells))[: 8 * _TRIED]:
-        values = load(field, cells[index]).to_numpy()[0]
-        if np.isfinite(values).sum() >= _FEWEST and min(values.shape) >= _LARGE // 4:
+        values = load(field, cells[index]).to_numpy()
+        if np.isfinite(values).all(0).sum() >= _FEWEST and min(values.shape[1:]) >= _LARGE // 4:
             found.append(values)
         if len(found) == _TRIED:
             break

@@ -18,6 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from geonp.errors import InputError
 from geonp.kriging.board import Pixels
 from geonp.kriging.evidence import gather
+from geonp.kriging.features import Kriged
 from geonp.kriging.raster import RasterKriging
 from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block, Survey
@@ -69,27 +70,27 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Trial:
-    """How a network is tried against the kriging that it corrects.
+    """How a network is tried against the kriging that it corrects, on bands that it completes together.
 
     Parameters
     ----------
-    solver : kriging's covariance, and how it is solved.
+    solvers : kriging's covariance of each band, and how it is solved.
     correction : the network.
-    centre : near the field's mean.
+    centres : near each band's mean.
     insist : let the network answer whatever comes out.
     calibrate : whether deviations are scaled.
     seed : of which observations are hidden.
     """
 
-    solver: Solver
+    solvers: tuple[Solver, ...]
     correction: Correction
-    centre: float
+    centres: tuple[float, ...]
     insist: bool
     calibrate: bool
     seed: int
 
     def judge(self, samples: Sequence[NDArray[np.float32]], spacing: tuple[float, float]) -> Verdict:
-        """Return the verdict on some windows (rows, columns), NaN where not observed.
+        """Return the verdict on some windows (band, rows, columns), NaN where not observed.
 
         Notes
         -----
@@ -100,17 +101,17 @@ class Trial:
         if self.insist and not self.calibrate:
             return Verdict()
         parts = [
-            self._predict(values, held, spacing)
+            predict_held(self.correction, self.solvers, self.centres, values, held, spacing).reshape(5, -1)
             for number, values in enumerate(samples)
-            for held in hidden(values, np.random.default_rng([self.seed, 2, number]))
+            for held in hidden(observed_together(values), np.random.default_rng([self.seed, 2, number]))
         ]
         if not parts:
             return Verdict()
         truth, mean, std, network_mean, network_std = np.concatenate(parts, 1)
         # The same factor by the same rule for both, so that it is their means and patterns that are compared.
         factors = [self._factor(truth, mean, std), self._factor(truth, network_mean, network_std)]
-        theirs = _crps(truth, mean, std * factors[0])
-        ours = _crps(truth, network_mean, network_std * factors[1])
+        theirs = scores(truth, mean, std * factors[0])
+        ours = scores(truth, network_mean, network_std * factors[1])
         worse = ours - theirs
         margin = worse.std() / math.sqrt(len(worse))
         lost = len(worse) >= _FEWEST_TO_JUDGE and worse.mean() > margin
@@ -124,20 +125,55 @@ class Trial:
         wide = float(np.quantile(np.abs(truth - mean) / std, 0.9)) / _NINETY
         return math.pow(min(max(wide, 0.2), 5.0), n / (n + _SHRINK))
 
-    def _predict(self, values: NDArray[np.float32], held: Mask, spacing: tuple[float, float]) -> Array:
-        """Return truth, kriging's mean and deviation, and the network's, of the held pixels, (5, n)."""
-        block = Block(0, 0, np.where(held, np.float32(np.nan), values))
-        shape, s = (values.shape[0], values.shape[1]), self.correction.stride
-        canvas = (-(-shape[0] // s) * s, -(-shape[1] // s) * s)
-        survey = Survey.of([block], values.size)
-        kriging = RasterKriging(shape, spacing, survey, self.solver, smooth=True)
-        kriged = gather(kriging, block, Pixels(0, 0, *shape), spacing, self.centre, canvas)
-        shift, factor = self.correction(kriged, self.solver.covariance.nugget**0.5, spacing)
-        rows, cols = np.nonzero(held)
-        layers = (kriged.mean[0, 0], kriged.std[0, 0], shift.cpu(), factor.cpu())
-        mean, std, moved, scaled = (a[rows, cols].double().numpy() for a in layers)
-        truth = values[held].astype(np.float64) - self.centre
-        return np.stack([truth, mean, std, mean + moved * std, std * scaled])
+
+def predict_held(
+    correction: Correction,
+    solvers: Sequence[Solver],
+    centres: Sequence[float],
+    values: NDArray[np.float32],
+    held: Mask,
+    spacing: tuple[float, float],
+) -> Array:
+    """Return truth, kriging's mean and deviation, and the network's, of held observations, (5, C, n).
+
+    Parameters are those of `rehearse`; means are relative to the centres.
+    """
+    told = rehearse(solvers, centres, values, held, spacing, correction.stride)
+    noise = [solver.covariance.nugget**0.5 for solver in solvers]
+    shift, factor = correction(told, noise, spacing)
+    rows, cols = np.nonzero(held)
+    layers = (told.mean[:, 0], told.std[:, 0], shift.cpu(), factor.cpu())
+    mean, std, moved, scaled = (a[:, rows, cols].double().numpy() for a in layers)
+    truth = values[:, rows, cols].astype(np.float64) - np.array(centres)[:, None]
+    return np.stack([truth, mean, std, mean + moved * std, std * scaled])
+
+
+def rehearse(
+    solvers: Sequence[Solver],
+    centres: Sequence[float],
+    values: NDArray[np.float32],
+    held: Mask,
+    spacing: tuple[float, float],
+    stride: int,
+) -> Kriged:
+    """Return what kriging says of a window (band, rows, columns) without its held observations.
+
+    Parameters
+    ----------
+    solvers, centres : of each band.
+    values : NaN where not observed.
+    held : (rows, columns), the observations that are hidden.
+    spacing : signed pixel size (dy, dx).
+    stride : the canvas is a multiple of it.
+    """
+    shape = (values.shape[1], values.shape[2])
+    canvas = (-(-shape[0] // stride) * stride, -(-shape[1] // stride) * stride)
+    left = [Block(0, 0, np.where(held, np.float32(np.nan), band)) for band in values]
+    krigings = [
+        RasterKriging(shape, spacing, Survey.of([block], held.size), solver, smooth=True)
+        for block, solver in zip(left, solvers, strict=True)
+    ]
+    return gather(krigings, left, Pixels(0, 0, *shape), spacing, centres, canvas)
 
 
 def hidden(values: NDArray[np.float32], rng: np.random.Generator) -> list[Mask]:
@@ -168,5 +204,11 @@ def hidden(values: NDArray[np.float32], rng: np.random.Generator) -> list[Mask]:
     return found
 
 
-def _crps(truth: Array, mean: Array, std: Array) -> Array:
+def scores(truth: Array, mean: Array, std: Array) -> Array:
+    """Return the CRPS of normal forecasts, elementwise."""
     return crps(*(torch.from_numpy(a) for a in (truth, mean, std))).numpy()
+
+
+def observed_together(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the first band, NaN where any band is: what is observed together is hidden together."""
+    return np.where(np.isfinite(values).all(0), values[0], np.float32(np.nan))

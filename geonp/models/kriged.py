@@ -41,6 +41,7 @@ class KrigedConfig:
     code_window : side of the local pooling aggregation at the lowest resolution, odd.
     attention_window : side of the cross attention at the last resolution but one, odd; 0 leaves it out.
     mean_weight : weight of the squared error of the mean beside the CRPS in the loss.
+    upright : fields are pictures of one kind with a right way up: never turned, in training or prediction.
 
     Raises
     ------
@@ -54,6 +55,7 @@ class KrigedConfig:
     code_window: int = 5
     attention_window: int = 7
     mean_weight: float = 0.25
+    upright: bool = False
 
     def __post_init__(self) -> None:
         check_range("bands", self.bands, 1, 256)
@@ -75,13 +77,11 @@ class KrigedIFANP(Model):
     """Kriging in, better than kriging out: a U-Net with local pooling aggregation and cross attention.
 
     `Task.values` are (y - k) / s; `Task.covariates` are the channels of `geonp.kriging.features`, band by
-    band
-    (B, C * COVARIATES, H, W). Without covariates the network has the observations alone, and untrained says
+    band, (B, C * COVARIATES, H, W). Without covariates the network has the observations alone, and untrained says
     Normal(0, 1).
 
     The mean is exp(g l) o_1 and the deviation exp(g l + o_2), where o are the network's outputs, l the
-    logarithm
-    of the local scale that the leave-one-out residuals show, and g a learnt number that starts at 0.
+    logarithm of the local scale that the leave-one-out residuals show, and g a learnt number that starts at 0.
     """
 
     name: ClassVar[str] = "kriged-ifanp"

@@ -72,13 +72,13 @@ def test_nothing_beyond_its_reach_matters() -> None:
         0.0 * rough,
         torch.ones_like(observed),
     ]
-    near = look(Kriged(*layers), 0.1, (30.0, 30.0))
+    near = [a[0] for a in look(Kriged(*layers), [0.1], (30.0, 30.0))]
     middle = side // 2
     far = torch.ones(side, side, dtype=torch.bool)
     kept = slice(middle - look.reach - 1, middle + look.reach + 1)
     far[kept, kept] = False
     layers[1] = torch.where(far, 3 * layers[1].flip(2), layers[1])
     layers[3] = torch.where(far, -layers[3], layers[3])
-    changed = look(Kriged(*layers), 0.1, (30.0, 30.0))
+    changed = [a[0] for a in look(Kriged(*layers), [0.1], (30.0, 30.0))]
     for before, after in zip(near, changed, strict=True):
         assert abs(float(before[middle, middle] - after[middle, middle])) < 1e-4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +86,11 @@ def test_untrained_is_kriging(untrained: str) -> None:
     field = survey(truth(48, 40))
     ready = Flagship(model=untrained, calibrate=False, insist=True).prepare(field)
     given = Block(0, 0, field.values[0])
-    mean, variance = ready.bands[0].kriging.complete(given, Pixels(0, 0, 48, 40))
+    mean, variance = ready.groups[0].krigings[0].complete(given, Pixels(0, 0, 48, 40))
     done = ready.predict(field)
     holes = np.isnan(field.values[0])
     np.testing.assert_allclose(done["mean"].values[0], mean, rtol=1e-6)
-    nugget = ready.bands[0].kriging.solver.covariance.nugget
+    nugget = ready.groups[0].krigings[0].solver.covariance.nugget
     np.testing.assert_allclose(done["variance"].values[0][holes], (variance + nugget)[holes], rtol=1e-5)
 
 
@@ -149,9 +149,9 @@ def test_a_turned_survey_gives_a_turned_answer() -> None:
         0.1 * rough[0] * observed,
         torch.ones_like(observed),
     )
-    shift, factor = look(Kriged(*layers), 0.1, (20.0, 30.0))
+    shift, factor = (a[0] for a in look(Kriged(*layers), [0.1], (20.0, 30.0)))
     turned = Kriged(*(a.transpose(2, 3).flip(3) for a in layers))
-    shift_turned, factor_turned = look(turned, 0.1, (30.0, 20.0))
+    shift_turned, factor_turned = (a[0] for a in look(turned, [0.1], (30.0, 20.0)))
     torch.testing.assert_close(shift_turned, shift.T.flip(1), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(factor_turned, factor.T.flip(1), rtol=1e-3, atol=1e-4)
     assert float(shift.abs().max()) > 0.01
@@ -162,12 +162,12 @@ def test_far_from_data_kriging_has_the_last_word(busy: str) -> None:
     field = survey(values, 0.2)
     field.values[:, :, 60:] = np.nan
     ready = Flagship(model=busy, calibrate=False, insist=True, orientations=2).prepare(field)
-    mean, variance = ready.bands[0].kriging.complete(Block(0, 0, field.values[0]), Pixels(0, 0, 48, 400))
+    mean, variance = ready.groups[0].krigings[0].complete(Block(0, 0, field.values[0]), Pixels(0, 0, 48, 400))
     done = ready.predict(field)
     far = np.s_[:, 60 + ready.halo :]
     assert done["mean"].values[0][far].size
     np.testing.assert_allclose(done["mean"].values[0][far], mean[far], rtol=1e-5)
-    nugget = ready.bands[0].kriging.solver.covariance.nugget
+    nugget = ready.groups[0].krigings[0].solver.covariance.nugget
     np.testing.assert_allclose(done["variance"].values[0][far], variance[far] + nugget, rtol=1e-3)
 
 
@@ -179,13 +179,13 @@ def test_a_network_that_loses_is_not_used(tmp_path: Path) -> None:
     field = survey(truth(64, 64))
     with pytest.warns(GeonpWarning, match="kriging is used"):
         ready = Flagship(model=path, calibrate=False).prepare(field)
-    assert not ready.bands[0].verdict.network
+    assert not ready.groups[0].verdict.network
     assert ready.describe()["band_1_answered_by"] == "kriging"
     kriging = Kriging().prepare(field)
     assert ready.halo == kriging.halo
     xr.testing.assert_equal(ready.predict(field), kriging.predict(field))
     insisted = Flagship(model=path, insist=True).prepare(field)
-    assert insisted.bands[0].verdict.network
+    assert insisted.groups[0].verdict.network
 
 
 def test_calibration_finds_a_wrong_sill_and_is_shrunk_with_few_data() -> None:
@@ -197,8 +197,8 @@ def test_calibration_finds_a_wrong_sill_and_is_shrunk_with_few_data() -> None:
         field = survey(values[:size, :size], share)
         # Sill of the field at 30 m pixels, times nine.
         covariance = Covariance((Structure("matern32", 9 * 1600.0, 300.0),), 1e-2)
-        trial = Trial(Solver(covariance), look, 500.0, True, True, 0)
-        return trial.judge([field.values[0]], (30.0, 30.0)).factor
+        trial = Trial((Solver(covariance),), look, (500.0,), True, True, 0)
+        return trial.judge([field.values], (30.0, 30.0)).factor
 
     many, few = factor(96, 0.3), factor(20, 0.1)
     assert many < few <= 1.0
@@ -227,3 +227,57 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
     path = saved(create("ifnp"), tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="ifnp"):
         Flagship(model=path).prepare(survey(truth(32, 32)))
+
+
+def test_bands_of_a_joint_network_are_completed_together(tmp_path: Path) -> None:
+    """Untrained it is kriging, band by band; trained, one band's answer depends on what the others show."""
+    one, two = (survey(truth(40, 40, seed)) for seed in (0, 1))
+    both = xr.concat([one, two], "band")
+    config = replace(SMALL, bands=2)
+    plain, rng = create("kriged-ifanp", config, 0).eval(), torch.Generator().manual_seed(0)
+    method = Flagship(model=saved(plain, tmp_path / "plain.safetensors"), insist=True, calibrate=False)
+    assert method.joint
+    ready = method.prepare(both)
+    done = ready.predict(both)
+    for band, kriging in enumerate(ready.groups[0].krigings):
+        mean, _ = kriging.complete(Block(0, 0, both.values[band]), Pixels(0, 0, 40, 40))
+        np.testing.assert_allclose(done["mean"].values[band], mean, rtol=1e-6)
+    with torch.no_grad():
+        for p in plain.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=rng))
+    busy = replace(method, model=saved(plain, tmp_path / "busy.safetensors"), orientations=1)
+    changed = both.copy(data=both.values * np.array([1, -3], "f4")[:, None, None])
+    before, after = (busy.prepare(f).predict(f)["mean"].values[0] for f in (both, changed))
+    assert np.abs(before - after).max() > 1e-2
+    with pytest.raises(ModelError, match=r"2 bands together and the raster has 1"):
+        method.prepare(one)
+
+
+def test_adapting_keeps_only_what_wins(untrained: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained network learns terraces that no kriging knows; one that learnt nonsense is not kept."""
+    rows, cols = np.indices((96, 96))
+    steps = 100.0 * ((rows + cols) // 12 % 2) + np.random.default_rng(0).normal(0, 0.1, (96, 96))
+    field = survey(steps, 0.3)
+    ready = Flagship(model=untrained, insist=True, orientations=1, adapt=6.0).prepare(field)
+    assert ready.adaptation is not None
+    assert ready.adaptation.kept
+    assert ready.adaptation.after < ready.adaptation.before
+    assert "adapted" in ready.describe()
+
+    def spoil(model: KrigedIFANP, *rest: object) -> int:
+        with torch.no_grad():
+            model.net.head.bias.add_(5.0)
+        return 1
+
+    monkeypatch.setattr("geonp.methods.adapt._learn", spoil)
+    spoilt = Flagship(model=untrained, insist=True, orientations=1, adapt=1.0).prepare(field)
+    assert spoilt.adaptation is not None
+    assert not spoilt.adaptation.kept
+    plain = Flagship(model=untrained, insist=True, orientations=1).prepare(field)
+    xr.testing.assert_equal(spoilt.predict(field), plain.predict(field))
+
+
+def test_uncalibrated_deviations_are_the_networks_own(busy: str) -> None:
+    field = survey(truth(48, 48))
+    ready = Flagship(model=busy, insist=True, orientations=1, calibrate=False).prepare(field)
+    assert ready.groups[0].verdict.factor == 1.0

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from krige import Correlation, CropKriging, fit, krige
 from numpy.typing import NDArray
 from rasters import Source, read
 
 from geonp import synthetic
+from geonp.kriging.quick import Correlation, CropKriging, fit, krige
 from geonp.masks import Mask, MaskKind, Mixture, draw_context
 
 SIZE = 64
@@ -68,9 +68,12 @@ class Maker:
             kind, observed = self._mask(crop.known, rng)
             if observed.sum() < _FEWEST or crop.values[observed].std() < 1e-6:
                 continue
-            correlation = correlation or fit(crop.values, observed, crop.aspect, rng)
+            if correlation is None:
+                places = np.argwhere(observed) * [crop.aspect, 1.0]
+                correlation, _ = fit(places, crop.values[observed][:, None], rng)
             used = correlation.jittered(rng) if self._jitter and rng.random() < 0.2 else correlation
-            yield _packed(crop, kind, observed, krige(crop.values, observed, crop.aspect, used))
+            done = krige(crop.values[None], observed, (crop.aspect, 1.0), used.covariance())
+            yield _packed(crop, kind, observed, done)
 
     def _crop(self, rng: np.random.Generator) -> Crop:
         if rng.random() < self._synthetic:
@@ -102,20 +105,21 @@ def _flat(values: NDArray[np.float64]) -> bool:
 
 
 def _packed(crop: Crop, kind: MaskKind, observed: Mask, kriged: CropKriging) -> dict[str, object]:
-    unit = kriged.std[~observed].mean()
+    mean, std, surprise = (layer[0] for layer in (kriged.mean, kriged.std, kriged.surprise))
+    unit = std[~observed].mean()
 
     def half(image: NDArray[np.float64]) -> NDArray[np.float16]:
         return np.clip(image, -_LARGEST, _LARGEST).astype(np.float16)
 
     return {
-        "mean": ((kriged.mean - kriged.mean.mean()) / unit).astype(np.float32),
-        "std": half(kriged.std / unit),
-        "residual": half((crop.values - kriged.mean) / kriged.std),
-        "surprise": half(kriged.surprise),
+        "mean": ((mean - mean.mean()) / unit).astype(np.float32),
+        "std": half(std / unit),
+        "residual": half((crop.values - mean) / std),
+        "surprise": half(surprise),
         "observed": observed,
         "known": crop.known,
         "aspect": np.float32(crop.aspect),
-        "noise": np.float32(kriged.noise / unit),
+        "noise": np.float32(kriged.noise[0] / unit),
         "kind": str(kind),
         "name": crop.name,
     }

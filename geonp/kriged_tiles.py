@@ -1,0 +1,246 @@
+"""Training tasks in the units of kriging: tiles are kriged once, and seen several times from many sides.
+
+Kriging a tile costs more than a training step on it. A tile that was kriged is therefore kept for a while, and
+shown again turned, mirrored, upside down, and on canvases that are larger than its raster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geonp.kriging import quick
+from geonp.kriging.features import Kriged, features
+from geonp.kriging.threads import one_thread
+from geonp.tasks import Task
+from geonp.tiles import TileSet
+
+Images = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+_T = TypeVar("_T", bound=np.generic)
+
+FRESH = 4
+"""One example of a batch in so many is new, the others have been seen before."""
+
+_KEPT = 256  # batches of new examples that are kept
+_JITTERED = 0.2
+_ON_LARGER_CANVAS, _BORDER = 0.2, 24
+_LEAST_STD = 1e-6
+_MOST = 6e4
+
+
+@dataclass(frozen=True)
+class Example:
+    """A tile of C bands, part of it observed, and what kriging makes of it.
+
+    Parameters
+    ----------
+    mean, std, surprise : (C, H, W), see `geonp.kriging.features.Kriged`; in any one unit a band.
+    residual : (C, H, W), (value - mean) / std.
+    observed, known, inside : (H, W): what was seen, what there is a value of, what lies on the raster.
+    spacing : (dy, dx).
+    noise : (C,), deviation of the nugget, in the unit of `std`.
+    """
+
+    mean: Images
+    std: Images
+    surprise: Images
+    residual: Images
+    observed: Mask
+    known: Mask
+    inside: Mask
+    spacing: tuple[float, float]
+    noise: Images
+
+    def turned(self, turn: int, sign: int = 1) -> Example:
+        """Return one of the eight orientations, upside down where the sign is -1.
+
+        Bit 0 of `turn` transposes, bit 1 reverses rows, bit 2 columns.
+        """
+
+        def image(array: NDArray[_T]) -> NDArray[_T]:
+            array = array.swapaxes(-2, -1) if turn & 1 else array
+            array = array[..., ::-1, :] if turn & 2 else array
+            return array[..., ::-1] if turn & 4 else array
+
+        dy, dx = self.spacing
+        return Example(
+            sign * image(self.mean),
+            image(self.std),
+            sign * image(self.surprise),
+            sign * image(self.residual),
+            image(self.observed),
+            image(self.known),
+            image(self.inside),
+            (dx, dy) if turn & 1 else (dy, dx),
+            self.noise,
+        )
+
+    def cut(self, below: int, right: int) -> Example:
+        """Return the example with its last rows and columns outside the raster."""
+        inside = self.inside.copy()
+        inside[len(inside) - below :] = False
+        inside[:, inside.shape[1] - right :] = False
+        return replace(self, inside=inside)
+
+
+def assemble(examples: Sequence[Example]) -> Task:
+    """Return examples of one size as a task: residuals to be told, and the channels of kriging."""
+
+    def stack(images: Sequence[NDArray[np.generic]]) -> Tensor:
+        return torch.from_numpy(np.stack(images)).float()
+
+    inside = stack([e.inside for e in examples])[:, None]
+    observed = stack([e.observed for e in examples])[:, None] * inside
+    known = stack([e.known for e in examples])[:, None]
+    residual = stack([e.residual for e in examples])
+    std, surprise = stack([e.std for e in examples]), stack([e.surprise for e in examples])
+    mean = stack([e.mean for e in examples]) * inside
+    count, bands, rows, cols = residual.shape
+
+    def each(images: Tensor) -> Tensor:
+        return images.expand(count, bands, rows, cols).reshape(count * bands, 1, rows, cols)
+
+    kriged = Kriged(
+        each(observed),
+        each(mean),
+        each(std),
+        each(surprise * observed),
+        each(observed),
+        each(residual * observed),
+        each(inside),
+    )
+    spacing = torch.tensor([e.spacing for e in examples], dtype=torch.float32)
+    noise, unit = stack([e.noise for e in examples]).flatten(), std.mean((2, 3)).flatten()
+    told = features(kriged, noise, spacing.repeat_interleave(bands, 0), unit)
+    target = (1 - observed) * known * inside
+    return Task(residual, observed, target, spacing, told.view(count, -1, rows, cols))
+
+
+def krige_tiles(task: Task, rng: np.random.Generator, jitter: float = 0.0) -> list[Example]:
+    """Fit and krige every tile of a task from its context.
+
+    Parameters
+    ----------
+    task : values 0 where unknown.
+    rng : chooses the observations that covariances are fitted to, and spoils some fits.
+    jitter : share of the tiles whose covariance is made a little wrong.
+    """
+    values = task.values.double().numpy()
+    context = task.context[:, 0].numpy() > 0
+    known = context | (task.target[:, 0].numpy() > 0)
+    spacing = [(float(dy), float(dx)) for dy, dx in task.spacing]
+    with one_thread():
+        kriged = [
+            _krige(y, seen, step, rng, jitter) for y, seen, step in zip(values, context, spacing, strict=True)
+        ]
+    return [example(*parts) for parts in zip(values, context, known, spacing, kriged, strict=True)]
+
+
+def krige_together(task: Task, rng: np.random.Generator, jitter: float = 0.0) -> list[Example]:
+    """Krige all tiles of a task through the first one's context, with one correlation: as cheap as one tile.
+
+    For fields of one kind on one grid, such as pictures. Parameters are those of `krige_tiles`.
+    """
+    values = task.values.double().numpy()
+    known = (task.context[:, 0].numpy() > 0) | (task.target[:, 0].numpy() > 0)
+    context = (task.context[0, 0].numpy() > 0) & known.all(0)
+    count, bands, rows, cols = values.shape
+    spacing = (float(task.spacing[0, 0]), float(task.spacing[0, 1]))
+    with one_thread():
+        all_bands = _krige(values.reshape(-1, rows, cols), context, spacing, rng, jitter)
+
+    def tile(layer: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+        return np.asarray(layer.reshape(count, bands, *layer.shape[1:])[number])
+
+    layers = (all_bands.mean, all_bands.std, all_bands.surprise, all_bands.noise)
+    return [
+        example(values[n], context, known[n], spacing, quick.CropKriging(*(tile(a, n) for a in layers)))
+        for n in range(count)
+    ]
+
+
+def _krige(
+    values: NDArray[np.float64],
+    observed: Mask,
+    spacing: tuple[float, float],
+    rng: np.random.Generator,
+    jitter: float,
+) -> quick.CropKriging:
+    aspect = spacing[0] / spacing[1]
+    found, _ = quick.fit(np.argwhere(observed) * [aspect, 1.0], values[:, observed].T, rng)
+    found = found.jittered(rng) if rng.random() < jitter else found
+    return quick.krige(values, observed, (aspect, 1.0), found.covariance())
+
+
+def example(
+    values: NDArray[np.float64],
+    observed: Mask,
+    known: Mask,
+    spacing: tuple[float, float],
+    kriged: quick.CropKriging,
+) -> Example:
+    """Return a kriged tile as an example; `values` (C, H, W) are 0 where they are not known."""
+    std = np.maximum(kriged.std, _LEAST_STD)
+    residual = np.where(known, (values - kriged.mean) / std, 0.0).clip(-_MOST, _MOST)
+    layers = (kriged.mean, std, kriged.surprise, residual)
+    mean, deviation, surprise, left = (layer.astype(np.float32) for layer in layers)
+    noise = kriged.noise.astype(np.float32)
+    return Example(mean, deviation, surprise, left, observed, known, np.ones_like(known), spacing, noise)
+
+
+class KrigedTiles:
+    """Batches for a network that corrects kriging; see `geonp.training.Batches`.
+
+    A batch is a pure function of the seed and the step.
+
+    Parameters
+    ----------
+    tiles : where new examples come from, a quarter of a batch at a time.
+    upright : fields are pictures of one kind, with a right way up: examples are never turned, mirrored or laid
+        on larger canvases, and those of a step share one context.
+    """
+
+    def __init__(self, tiles: TileSet, upright: bool) -> None:
+        self.tiles = tiles
+        self.upright = upright
+        self._new = lru_cache(maxsize=_KEPT + 1)(self._krige)
+
+    def batch(self, step: int) -> Task:
+        """Return the training batch of one step: new examples, and three times as many of the last ones."""
+        rng = np.random.default_rng([self.tiles.seed, step, 1])
+        examples = list(self._new(step))
+        for earlier in rng.integers(max(0, step - _KEPT), step + 1, (FRESH - 1) * len(examples)).tolist():
+            kept = self._new(earlier)
+            examples.append(kept[int(rng.integers(len(kept)))])
+        return assemble(examples if self.upright else [varied(example, rng) for example in examples])
+
+    def validation(self) -> list[Task]:
+        """Return the validation tasks of the tiles, kriged."""
+        return self._validation
+
+    @cached_property
+    def _validation(self) -> list[Task]:
+        rng = np.random.default_rng([self.tiles.seed, 2])
+        return [assemble(krige_tiles(task, rng)) for task in self.tiles.validation()]
+
+    def _krige(self, step: int) -> list[Example]:
+        rng = np.random.default_rng([self.tiles.seed, step])
+        krige = krige_together if self.upright else krige_tiles
+        return krige(self.tiles.batch(step), rng, _JITTERED)
+
+
+def varied(example: Example, rng: np.random.Generator) -> Example:
+    """Return the example turned, mirrored, upside down, and at times on a larger canvas."""
+    turned = example.turned(int(rng.integers(8)), -1 if rng.random() < 0.5 else 1)
+    if rng.random() < _ON_LARGER_CANVAS:
+        rows, cols = (min(_BORDER, side // 2) for side in turned.inside.shape)
+        return turned.cut(int(rng.integers(rows + 1)), int(rng.integers(cols + 1)))
+    return turned
