@@ -15,14 +15,14 @@ FORMS = (
     "a file (what `geonp variogram --model-out` wrote, or an output of `geonp predict --method kriging`), "
     "JSON, or words such as 'exponential:range=500,sill=3,nugget=0.1'"
 )
-_TAG = re.compile(r"covariance_\d+|band_\d+_covariance")
+_TAG = re.compile(r"covariance_(\d+)|band_(\d+)_covariance")
 _ARRAYS = (".nc", ".nc4", ".zarr")
 _NUMBERS = ("range", "sill", "nu", "angle", "ratio", "exponent")
 _LONGEST = 1 << 20
 
 
-def read_covariance(text: str) -> Covariance:
-    """Return the covariance that `text` is, or that the file of that name holds.
+def read_covariances(text: str) -> tuple[Covariance, ...]:
+    """Return the covariance that `text` is, or those that the file of that name holds, one a band.
 
     Parameters
     ----------
@@ -31,30 +31,21 @@ def read_covariance(text: str) -> Covariance:
     Raises
     ------
     UsageError
-        If it is none of them, a parameter is missing, unknown or outside its domain, or a file holds several
-        covariances that differ.
+        If it is none of them, or a parameter is missing, unknown or outside its domain.
     InputError
         If a file cannot be read or holds none.
     """
     from geonp.kriging.covariance import Covariance
 
     if text.lstrip().startswith("{"):
-        return Covariance.from_json(text)
+        return (Covariance.from_json(text),)
     path = Path(text)
     if path.exists():
-        return _of_store(text) if path.is_dir() or path.suffix.lower() != ".json" else _of_file(path)
+        return _of_store(text) if path.is_dir() or path.suffix.lower() != ".json" else (_of_file(path),)
     family = re.match(r"\s*([a-z]+\d*)\s*:", text)
     if family is None:
         raise UsageError(f"there is no covariance '{text}'; it is {FORMS}")
-    return _of_words(text)
-
-
-def anisotropic(covariance: Covariance, angle: float, ratio: float) -> Covariance:
-    """Return `covariance` with every structure's major axis at `angle` and its ranges in the given ratio."""
-    from dataclasses import replace
-
-    structures = tuple(replace(s, angle=angle, ratio=ratio) for s in covariance.structures)
-    return replace(covariance, structures=structures)
+    return (_of_words(text),)
 
 
 def _of_words(text: str) -> Covariance:
@@ -117,19 +108,16 @@ def _of_file(path: Path) -> Covariance:
         raise InputError(f"{path}: {error}") from None
 
 
-def _of_store(path: str) -> Covariance:
+def _of_store(path: str) -> tuple[Covariance, ...]:
     from geonp.kriging.covariance import Covariance
 
-    tags = _tags(path)
-    found = {name: text for name, text in tags.items() if _TAG.fullmatch(name)}
+    found = {}
+    for name, text in _tags(path).items():
+        if band := _TAG.fullmatch(name):
+            found[int(band[1] or band[2])] = Covariance.from_json(text)
     if not found:
         raise InputError(f"{path}: its tags hold no covariance; a covariance is {FORMS}")
-    if len(set(found.values())) > 1:
-        raise UsageError(
-            f"{path}: holds {len(found)} covariances that differ, one a band ({', '.join(found)}); "
-            "give the one that is meant as JSON"
-        )
-    return Covariance.from_json(next(iter(found.values())))
+    return tuple(found[band] for band in sorted(found))
 
 
 def _tags(path: str) -> dict[str, str]:

@@ -10,29 +10,34 @@ import click
 from geonp.errors import UsageError
 
 if TYPE_CHECKING:
-    from geonp.kriging.covariance import Covariance
+    import xarray as xr
+
     from geonp.methods.base import Method
 
 # Parameters of a method, and the options that set them.
 _OPTION = {
     "covariance": "--variogram",
+    "anisotropy": "--anisotropy",
+    "families": "--family",
+    "drift": "--drift",
     "kind": "--kind",
     "neighbours": "--neighbours",
     "noise": "--latent",
     "memory": "--memory",
 }
+FAMILIES = ("exponential", "matern32", "matern52", "matern", "gaussian", "spherical", "power")
 _SCALE = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def _anisotropy(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float] | None:
-    """Return the two numbers of ANGLE:RATIO."""
+    """Return the two numbers of ANGLE,RATIO (or ANGLE:RATIO)."""
     if value is None:
         return None
     try:
-        angle, ratio = map(float, value.split(":"))
+        angle, ratio = map(float, value.replace(":", ",").split(","))
     except ValueError:
         raise click.BadParameter(
-            f"'{value}' is not ANGLE:RATIO; 30:0.5 is a longest range 30 degrees counter-clockwise from +x, "
+            f"'{value}' is not ANGLE,RATIO; 30,0.5 is a longest range 30 degrees counter-clockwise from +x, "
             "and half of it across"
         ) from None
     return angle, ratio
@@ -50,6 +55,20 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
         raise click.BadParameter(f"'{value}' is no size; write 500M or 2G") from None
 
 
+ANISOTROPY = click.option(
+    "--anisotropy",
+    callback=_anisotropy,
+    metavar="ANGLE,RATIO",
+    help="Kriging: direction of the longest range, degrees counter-clockwise from +x, and the shortest range "
+    "over the longest, instead of fitting them.",
+)
+FAMILY = click.option(
+    "--family",
+    "families",
+    type=click.Choice(FAMILIES),
+    multiple=True,
+    help="Kriging: fit this family of covariances, instead of choosing among several; repeatable.",
+)
 OPTIONS = (
     click.option(
         "--variogram",
@@ -57,12 +76,14 @@ OPTIONS = (
         help="Kriging: the covariance, instead of fitting it: a file (a former output, or what "
         "`geonp variogram --model-out` wrote), JSON, or words: exponential:range=500,sill=3,nugget=0.1.",
     ),
+    ANISOTROPY,
+    FAMILY,
     click.option(
-        "--anisotropy",
-        callback=_anisotropy,
-        metavar="ANGLE:RATIO",
-        help="Kriging: direction of the longest range of --variogram, degrees counter-clockwise from +x, and "
-        "the shortest over the longest.",
+        "--drift",
+        type=click.Path(),
+        multiple=True,
+        metavar="RASTER",
+        help="Kriging: a raster that the mean follows (terrain, say), wherever the survey is; repeatable.",
     ),
     click.option(
         "--kind",
@@ -83,6 +104,8 @@ class Kriging:
 
     variogram: str | None
     anisotropy: tuple[float, float] | None
+    families: tuple[str, ...]
+    drift: tuple[str, ...]
     kind: str | None
     neighbours: int | None
     latent: bool
@@ -103,12 +126,16 @@ class Kriging:
         InputError
             If the file that should hold a covariance does not.
         """
-        if self.anisotropy is not None and self.variogram is None:
-            raise UsageError(
-                "--anisotropy turns a covariance that is given (--variogram); a fit finds angle and ratio "
-                "itself (geonp variogram SURVEY shows them)"
-            )
-        given = (self.variogram, self.kind, self.neighbours, False if self.latent else None, self.memory)
+        given = (
+            self.variogram,
+            self.anisotropy,
+            self.families or None,
+            self.drift or None,
+            self.kind,
+            self.neighbours,
+            False if self.latent else None,
+            self.memory,
+        )
         changes: dict[str, Any] = {
             name: value for name, value in zip(_OPTION, given, strict=True) if value is not None
         }
@@ -119,11 +146,41 @@ class Kriging:
                     f"method '{method.name}' takes no {_OPTION[name]}; leave it out, or use --method kriging"
                 )
         if self.variogram is not None:
-            changes["covariance"] = self._covariance(self.variogram)
+            from .covariance import read_covariances
+
+            found = read_covariances(self.variogram)
+            changes["covariance"] = found[0] if len(set(found)) == 1 else found
+        if self.drift:
+            changes["drift"] = tuple(_open(path) for path in self.drift)
         return cast("Method", replace(cast(Any, method), **changes))
 
-    def _covariance(self, text: str) -> Covariance:
-        from .covariance import anisotropic, read_covariance
 
-        found = read_covariance(text)
-        return found if self.anisotropy is None else anisotropic(found, *self.anisotropy)
+def memory_of(method: Method | None, tile: int, quiet: bool) -> int | None:
+    """Say what memory kriging will take, in bytes, and return it; None for another method.
+
+    Raises
+    ------
+    UsageError
+        If it is more than --memory allows.
+    """
+    if method is None or method.name != "kriging":
+        return None
+    from geonp.methods.kriging import Kriging as KrigingMethod
+
+    assert isinstance(method, KrigingMethod)
+    needed = method.bytes_needed(tile)
+    if needed > method.memory:
+        raise UsageError(
+            f"kriging would take about {needed / 1e6:.0f} MB in windows of {tile} pixels, and --memory allows "
+            f"{method.memory / 1e6:.0f} MB; make the windows smaller (--tile {max(64, tile // 2)}) or allow more"
+        )
+    if not quiet:
+        click.echo(f"kriging takes about {needed / 1e6:.0f} MB beside the program itself", err=True)
+    return needed
+
+
+def _open(path: str) -> xr.DataArray:
+    """Open a raster lazily, and name it by its file."""
+    from geonp.io import open_field
+
+    return open_field(path).rename(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ import click
 from geonp.errors import InputError, UsageError
 
 from . import options
+from .kriging import ANISOTROPY, FAMILY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,19 @@ PICTURES = (".png", ".svg", ".pdf")
 TABLES = (".csv", ".tsv", ".txt", ".xyz", ".dat", ".gpkg", ".geojson", ".shp", ".fgb", ".parquet")
 _CURVED = 1.1
 """Ratio of the longest to the shortest degree of longitude from which points are measured on the globe."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of a survey's variogram; see `geonp.report.variography.of_raster`."""
+
+    kind: Literal["ordinary", "universal"]
+    families: tuple[str, ...] | None
+    anisotropy: tuple[float, float] | None
+    estimator: Literal["matheron", "cressie"]
+    lags: int
+    reach: float | None
+    seed: int
 
 
 @click.command()
@@ -47,6 +62,8 @@ _CURVED = 1.1
     show_default=True,
     help="Fit to the values, or to what a plane leaves of them.",
 )
+@FAMILY
+@ANISOTROPY
 @click.option("--leave-one-out", "validate", is_flag=True, help="Krige every observation from the others.")
 @click.option("--plot", type=options.OUT, help="Picture: variogram, map of anisotropy (.png, .svg, .pdf).")
 @click.option("--model-out", type=options.OUT, help="The fitted covariance, for `geonp predict --variogram`.")
@@ -61,6 +78,8 @@ def variogram(
     lags: int,
     reach: float | None,
     kind: Literal["ordinary", "universal"],
+    families: tuple[str, ...],
+    anisotropy: tuple[float, float] | None,
     validate: bool,
     plot: Path | None,
     model_out: Path | None,
@@ -87,7 +106,8 @@ def variogram(
     for path, suffixes in ((plot, PICTURES), (model_out, (".json",))):
         if path is not None:
             check_outputs([path], overwrite=overwrite, inputs=[survey], suffixes=suffixes)
-    found, unit, name = _look(survey, reading, kind, estimator, lags, reach, seed)
+    how = Asked(kind, families or None, anisotropy, estimator, lags, reach, seed)
+    found, unit, name = _look(survey, reading, how)
     validated = found.validate() if validate else None
     _write(found, unit, name, validated, plot, model_out, overwrite)
     if as_json:
@@ -99,11 +119,7 @@ def variogram(
 def _look(
     survey: str,
     reading: options.Reading,
-    kind: Literal["ordinary", "universal"],
-    estimator: Literal["matheron", "cressie"],
-    lags: int,
-    reach: float | None,
-    seed: int,
+    how: Asked,
 ) -> tuple[Variography, str, str]:
     """Return the variography, the unit of length, and the name of the value."""
     import numpy as np
@@ -127,11 +143,13 @@ def _look(
             coords,
             points.value[seen],
             metric=metric,
-            kind=kind,
-            estimator=estimator,
-            classes=lags,
-            reach=reach,
-            seed=seed,
+            kind=how.kind,
+            families=how.families,
+            anisotropy=how.anisotropy,
+            estimator=how.estimator,
+            classes=how.lags,
+            reach=how.reach,
+            seed=how.seed,
         )
         return _told(found), unit, points.name
     field = reading.open(survey)
@@ -142,7 +160,16 @@ def _look(
     warn_without_crs(field)
     box = geobox(field)
     unit = "m" if box is not None and box.crs is not None else "pixels" if box is None else "coordinate units"
-    found = of_raster(field, kind=kind, estimator=estimator, classes=lags, reach=reach, seed=seed)
+    found = of_raster(
+        field,
+        kind=how.kind,
+        families=how.families,
+        anisotropy=how.anisotropy,
+        estimator=how.estimator,
+        classes=how.lags,
+        reach=how.reach,
+        seed=how.seed,
+    )
     return found, unit, str(field.name or "")
 
 

@@ -7,7 +7,6 @@ Run `python docs/scripts/kriging_points.py FOLDER`; the folder holds meuse.csv (
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,10 +117,10 @@ def _columns(table: NDArray[np.void], *names: str) -> Array:
     return np.stack([table[name] for name in names], 1).astype(np.float64)
 
 
-def _row(survey: str, method: str, found: Validation, seconds: float) -> str:
+def _row(survey: str, method: str, found: Validation) -> str:
     figures = (found.rmse, found.standardised_rmse, found.crps, found.coverage(0.9))
     told = " | ".join(f"{v:#.3g}" for v in figures)
-    return f"| {survey} | {method} | {found.me:.1g} | {told} | {seconds:.1f} |"
+    return f"| {survey} | {method} | {found.me:.1g} | {told} |"
 
 
 def main() -> None:
@@ -130,21 +129,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore", GeonpWarning)
-    print("| survey | covariance | ME | RMSE | standardised RMSE | CRPS | 90 % coverage | s |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| survey | covariance | ME | RMSE | standardised RMSE | CRPS | 90 % coverage |")
+    print("|---|---|---|---|---|---|---|")
     for survey in surveys(folder):
-        start = time.perf_counter()
         name, found = by_geonp(survey)
-        print(_row(survey.name, name, found, time.perf_counter() - start))
+        print(_row(survey.name, name, found))
         for model in ("spherical", "exponential"):
-            start = time.perf_counter()
             found = by_pykrige(survey, model)
-            print(_row(survey.name, f"PyKrige, {model}", found, time.perf_counter() - start))
+            print(_row(survey.name, f"PyKrige, {model}", found))
         for other in PUBLISHED:
             if other.survey == survey.name:
-                start = time.perf_counter()
                 found = by_covariance(survey, other.covariance, other.kind)
-                print(_row(survey.name, other.source, found, time.perf_counter() - start))
+                print(_row(survey.name, other.source, found))
 
 
 if __name__ == "__main__":

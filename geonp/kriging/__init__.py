@@ -5,8 +5,9 @@ The public names are loaded on first use.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from geonp import _loading
 
 if TYPE_CHECKING:
     from geonp.kriging.blocks import rectangles
@@ -53,7 +54,7 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     if name in _HOME:
-        return getattr(importlib.import_module(f"geonp.kriging.{_HOME[name]}"), name)
+        return getattr(_loading.load(f"geonp.kriging.{_HOME[name]}"), name)
     raise AttributeError(f"module 'geonp.kriging' has no attribute {name!r}")
 
 

@@ -97,13 +97,15 @@ class Board:
             -(-(wanted.row + wanted.rows - row) // ty) * ty,
             -(-(wanted.col + wanted.cols - col) // tx) * tx,
         )
-        values = _crop(given, row - hy, col - hx, (shape[0] + 2 * hy, shape[1] + 2 * hx))
+        around = (row - hy, col - hx, (shape[0] + 2 * hy, shape[1] + 2 * hx))
+        values = _crop(given, given.values, *around)
         seen = np.isfinite(values)
         canvas = Canvas(
             torch.from_numpy(np.where(seen, values, np.float32(0))).to(device),
             torch.from_numpy(seen).to(device),
             (hy, hx),
             spacing,
+            _covariates(given, around, device),
         )
         total = np.zeros((seen.shape[0] + 1, seen.shape[1] + 1), np.int64)
         np.cumsum(seen, 0, out=total[1:, 1:])
@@ -175,15 +177,27 @@ class Board:
         return array.reshape(height // ty, ty, width // tx, tx)
 
 
-def _crop(given: Block, row: int, col: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the pixels of `given` in a rectangle, NaN where it reaches beyond them."""
+def _covariates(
+    given: Block, around: tuple[int, int, tuple[int, int]], device: torch.device
+) -> torch.Tensor | None:
+    """Return the drift (q, H, W) of a rectangle, 0 where nothing is to be predicted or observed."""
+    if given.drift is None:
+        return None
+    layers = [np.nan_to_num(_crop(given, layer, *around)) for layer in given.drift]
+    return torch.from_numpy(np.stack(layers)).to(device)
+
+
+def _crop(
+    given: Block, layer: NDArray[np.float32], row: int, col: int, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return the pixels of a layer of `given` in a rectangle, NaN where it reaches beyond them."""
     out = np.full(shape, np.nan, np.float32)
-    height, width = given.values.shape
+    height, width = layer.shape
     top, left = max(row, given.row), max(col, given.col)
     bottom = min(row + shape[0], given.row + height)
     right = min(col + shape[1], given.col + width)
     if bottom > top and right > left:
-        out[top - row : bottom - row, left - col : right - col] = given.values[
+        out[top - row : bottom - row, left - col : right - col] = layer[
             top - given.row : bottom - given.row, left - given.col : right - given.col
         ]
     return out

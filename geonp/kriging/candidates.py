@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 
-from geonp.errors import InputError, UsageError
+from geonp.errors import UsageError
 from geonp.kriging.conditioning import Array, Index, conditioning_sets
-from geonp.kriging.covariance import METRICS, Covariance, Structure
-from geonp.kriging.distance import on_sphere
-from geonp.kriging.likelihood import FITTED, Maximum, Parameters, Shape, VecchiaLikelihood
+from geonp.kriging.correlation import FITTED, SHAPED
+from geonp.kriging.covariance import Covariance, Structure
+from geonp.kriging.likelihood import Maximum, Parameters, Shape, VecchiaLikelihood
+from geonp.kriging.sample import FEWEST, Sample
 from geonp.kriging.variogram import empirical_variogram, fit_variogram
 
-Trend = Literal["constant", "linear"]
 Origin = Literal["likelihood", "gap likelihood", "fixed range", "variogram", "fallback"]
 
 FAMILIES = ("exponential", "matern32", "matern52")
@@ -25,13 +25,11 @@ FAMILIES = ("exponential", "matern32", "matern52")
 FARTHEST = 20
 """Largest range that is considered, in extents of the data."""
 
-FEWEST = 10
-"""Observations below which nothing is fitted."""
-
 _NESTED = (("matern32", "matern32"), ("matern32", "exponential"))
 _NESTED_FROM, _ANISOTROPIC_FROM = 100, 40
 _STRETCH_GAIN = 4.0
 """Log likelihood that an anisotropy must gain: 1.8 % of isotropic samples gain as much by chance."""
+_LEAST_SHARE = 0.01
 _NEIGHBOURS, _QUICK_NEIGHBOURS, _QUICK_TERMS = 16, 12, 350
 
 
@@ -45,99 +43,28 @@ class Settings:
     nested : whether sums of two structures are tried (from 100 observations on).
     anisotropic : whether a geometric anisotropy is tried (from 40 observations on, not on the globe).
     terms : factors of the likelihood to use, at most.
+    stretch : direction of the longest range (degrees counter-clockwise from +x) and shortest over longest
+        range, held fixed; None where they are searched.
+
+    Notes
+    -----
+    Of the families "matern" and "power" nu and the exponent are searched as well.
     """
 
     families: tuple[str, ...] = FAMILIES
     nested: bool = True
     anisotropic: bool = True
     terms: int = 1500
+    stretch: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.families or any(f not in FITTED for f in self.families):
             raise UsageError(f"families must be some of {', '.join(FITTED)}, got {self.families!r}")
         if self.terms < FEWEST:
             raise UsageError(f"terms must be at least {FEWEST}, got {self.terms}")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Observations that have passed the gate, standardised.
-
-    Parameters
-    ----------
-    coords : (N, 2), as given.
-    points : (N, 2 or 3), positions whose Euclidean distance is meant.
-    values : (N,), of mean 0 and variance 1.
-    columns : (N, P) of the trend, the first of ones, the others of mean 0 and variance 1.
-    location, scale : that were subtracted from the values, and divided by.
-    means, spreads : of the columns after the first.
-    metric : of the covariance.
-    """
-
-    coords: Array
-    points: Array
-    values: Array
-    columns: Array
-    location: float
-    scale: float
-    means: Array
-    spreads: Array
-    metric: str
-
-    @classmethod
-    def checked(
-        cls, coords: Array, values: Array, trend: Trend, covariates: Array | None, metric: str
-    ) -> Sample:
-        """Return the sample, if it can be used; errors are those of `geonp.kriging.fit.fit_covariance`."""
-        coords, values = np.asarray(coords, np.float64), np.asarray(values, np.float64)
-        if not values.size:
-            raise InputError("nothing is observed, so there is no covariance to fit; give at least one value")
-        if values.ndim != 1 or coords.shape != (len(values), 2):
-            raise InputError(f"coords are (N, 2) and values (N,), got {coords.shape} and {values.shape}")
-        if not (np.isfinite(coords).all() and np.isfinite(values).all()):
-            raise InputError("coordinates or values are not finite; leave out what was not observed")
-        if trend not in get_args(Trend):
-            raise UsageError(f"unknown trend {trend!r}; use one of {', '.join(get_args(Trend))}")
-        if metric not in METRICS:
-            raise UsageError(f"unknown metric {metric!r}; use one of {', '.join(METRICS)}")
-        if trend == "linear" and metric == "great-circle":
-            raise UsageError("a plane in latitude and longitude has no meaning; project the coordinates")
-        drift = np.zeros((len(values), 0)) if covariates is None else np.asarray(covariates, np.float64)
-        if drift.ndim != 2 or len(drift) != len(values):
-            raise InputError(f"covariates are (N, K) with N = {len(values)}, got {drift.shape}")
-        if not np.isfinite(drift).all():
-            raise InputError(
-                "a covariate is not finite where there is an observation; fill it or drop the point"
-            )
-        spread = drift.std(0)
-        if len(values) >= FEWEST and (spread == 0).any():
-            raise InputError(
-                f"covariate {int(np.argmin(spread))} is constant, as the mean already is; drop it"
-            )
-        extra = np.concatenate([coords, drift], 1) if trend == "linear" else drift
-        means, spreads = extra.mean(0), extra.std(0)
-        spreads = np.where(spreads > 0, spreads, 1.0)
-        columns = np.concatenate([np.ones((len(values), 1)), (extra - means) / spreads], 1)
-        location, scale = float(values.mean()), float(values.std()) or 1.0
-        standard = (values - location) / scale
-        points = positions(coords, metric)
-        return cls(coords, points, standard, columns, location, scale, means, spreads, metric)
-
-    @property
-    def extent(self) -> float:
-        """Longest side of the box around the observations."""
-        return float(np.ptp(self.points, axis=0).max())
-
-    @property
-    def flat(self) -> bool:
-        """Whether the places all lie on one line."""
-        _, sizes, _ = np.linalg.svd(self.points - self.points.mean(0), full_matrices=False)
-        return bool(sizes[1] < 1e-6 * sizes[0])
-
-    def coefficients(self, beta: Array) -> tuple[float, ...]:
-        """Return the trend's coefficients in units of the data: constant, slopes by y and x, by covariates."""
-        slopes = self.scale * beta[1:] / self.spreads
-        return (float(self.location + self.scale * beta[0] - slopes @ self.means), *map(float, slopes))
+        if self.stretch is not None:
+            # Says what is wrong with an angle or a ratio.
+            Structure("exponential", 1.0, 1.0, angle=self.stretch[0], ratio=self.stretch[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +87,8 @@ class Found:
     @classmethod
     def of(cls, maximum: Maximum, origin: Origin) -> Found:
         """Return a maximum as a candidate."""
-        return cls(maximum.covariance, origin, maximum.parameters, maximum.trend)
+        shaped = sum(s.family in SHAPED for s in maximum.covariance.structures)
+        return cls(maximum.covariance, origin, maximum.parameters + shaped, maximum.trend)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -198,7 +126,7 @@ class Search:
         few = sets[:: max(1, round(len(sets) / _QUICK_TERMS))]
         few = few[:, [*range(min(_QUICK_NEIGHBOURS, few.shape[1] - 1)), -1]]
         data = (sample.points, sample.values, sample.columns)
-        likelihood, quick = (VecchiaLikelihood(*data, [s], sample.metric) for s in (sets, few))
+        likelihood, quick = (VecchiaLikelihood(*data, [s], sample.metric, sample.errors) for s in (sets, few))
         return cls(sample, settings, usual, sets, likelihood, quick)
 
     @property
@@ -212,38 +140,46 @@ class Search:
         All have an anisotropy if the best family is clearly more likely with one; the search that is returned
         with them goes on accordingly.
         """
-        best = {f: self._maximum((f,), s) for f, s in self._starts().items()}
-        search = self
+        near = {f: self._near(f) for f in self.settings.families}
+        likely = {f: self.likelihood.log_likelihood(m.covariance) for f, m in near.items()}
+        top = max(likely, key=lambda f: likely[f])
+        best, search = {top: self._refined((top,), near[top])}, self
         if self._may_stretch:
-            top = max(best, key=lambda f: best[f].log_likelihood)
             turned = replace(self, anisotropic=True)
             stretched = turned.likelihood.maximise(Shape((top,), True), best[top].covariance, self.span)
             if stretched.log_likelihood - best[top].log_likelihood > _STRETCH_GAIN:
-                search = turned
+                best, search = {top: stretched}, turned
                 like = stretched.covariance.structures[0]
-                best = {
-                    f: stretched if f == top else turned._maximum((f,), _turned(m.covariance, like))
-                    for f, m in best.items()
+                near = {
+                    f: m if f == top else turned._quickly((f,), _turned(m.covariance, like))
+                    for f, m in near.items()
                 }
-        found = [Found.of(m, "likelihood") for m in best.values()]
-        if self.settings.nested and len(self.sample.values) >= _NESTED_FROM:
-            short = best.get("matern32") or max(best.values(), key=lambda m: m.log_likelihood)
+        best |= {f: search._refined((f,), m) for f, m in near.items() if f != top}
+        found = [Found.of(best[f], "likelihood") for f in self.settings.families]
+        plain = [m for f, m in best.items() if f not in SHAPED]
+        if self.settings.nested and len(self.sample.values) >= _NESTED_FROM and plain:
+            short = best.get("matern32") or max(plain, key=lambda m: m.log_likelihood)
             for families in _NESTED:
                 nested = search._maximum(families, self._split(short.covariance, families))
-                found.append(Found.of(nested, "likelihood"))
+                if not self._degenerate(nested.covariance):
+                    found.append(Found.of(nested, "likelihood"))
         return search, found
 
     @property
     def of_noise(self) -> float:
         """Log likelihood of independent values about the trend."""
-        noise = Parameters(("exponential",), np.array([self.usual]), np.ones(1), 1e9, np.zeros(2))
+        one = np.ones(1)
+        noise = Parameters(
+            ("exponential",), self.usual * one, one, 1e9, np.zeros(2), 1e-9 * self.sample.signal
+        )
         return -self.likelihood.evaluate(noise, gradient=False).value
 
     @property
     def _may_stretch(self) -> bool:
         s = self.sample
         enough = len(s.values) >= _ANISOTROPIC_FROM and s.metric == "euclidean"
-        return self.settings.anisotropic and enough and not s.flat
+        free = self.settings.anisotropic and self.settings.stretch is None
+        return free and enough and not s.flat
 
     def of_longer_range(self, gap: float, known: Sequence[Found]) -> list[Found]:
         """Return exponentials whose range is several times the widest gaps, and one from the variogram."""
@@ -262,37 +198,62 @@ class Search:
         )
         if len(empirical.lag) >= 3 and (empirical.semivariance > 0).any():
             fitted = fit_variogram(empirical, "exponential")
+            if self.settings.stretch is not None:
+                fitted = _turned(fitted, s)
             found.append(Found(fitted, "variogram", 3 + self.sample.columns.shape[1], single.trend))
         return found
 
     def for_gaps(self, found: Found, sets: Index) -> Found:
         """Return `found` fitted once more, to its likelihood and to that of hidden observations together."""
         s = self.sample
-        both = VecchiaLikelihood(s.points, s.values, s.columns, [self.sets, sets], s.metric)
-        shape = Shape(found.families, self.anisotropic)
+        both = VecchiaLikelihood(s.points, s.values, s.columns, [self.sets, sets], s.metric, s.errors)
+        shape = self._shape(found.families, found.covariance, ())
         return Found.of(both.maximise(shape, found.covariance, self.span), "gap likelihood")
 
-    def _starts(self) -> dict[str, Covariance]:
-        """Return the best of a coarse grid of ranges and nuggets for every family."""
+    def _near(self, family: str) -> Maximum:
+        """Return the quick likelihood's maximum for one family; nu or exponent by a parabola through three."""
+        if family not in SHAPED:
+            return self._quickly((family,), self._start(family))
+        tried = {shape: self._quickly((family,), self._start(family, shape)) for shape in SHAPED[family]}
+        at = sorted(tried)
+        middle = max(range(len(at)), key=lambda i: tried[at[i]].log_likelihood)
+        if 0 < middle < len(at) - 1:
+            around = np.array(at[middle - 1 : middle + 2])
+            heights = [tried[shape].log_likelihood for shape in around.tolist()]
+            curve = np.polyfit(np.log(around), heights, 2)
+            best = float(np.exp(np.clip(-curve[1] / (2 * curve[0]), *np.log(around[[0, 2]]))))
+            tried[best] = self._quickly((family,), self._start(family, best))
+        return max(tried.values(), key=lambda m: m.log_likelihood)
+
+    def _start(self, family: str, shape: float | None = None) -> Covariance:
+        """Return the best of a coarse grid of ranges and nuggets."""
         s = self.sample
-        ranges = np.geomspace(2 * self.usual, max(2 * s.extent, 4 * self.usual), 6)
-        one, straight = np.ones(1), np.zeros(2)
-        starts = {}
-        for family in self.settings.families:
-            tried = [
-                (
-                    self.quick.evaluate(
-                        Parameters((family,), np.array([r]), one, g, straight), gradient=False
-                    ).value,
-                    r,
-                    g,
-                )
-                for r in ranges
-                for g in (1e-5, 1e-3, 3e-2, 1.0)
-            ]
-            _, reach, nugget = min(tried)
-            starts[family] = Covariance((Structure(family, 1.0, float(reach)),), nugget, s.metric)
-        return starts
+        ranges = np.geomspace(2 * self.usual, max(2 * s.extent, 4 * self.usual), 6).tolist()
+        like = family
+        if family == "power":
+            ranges = [4 * s.extent]
+        elif family == "matern":
+            like = "matern32"  # far cheaper, and its ranges are much the same
+        angle, ratio = self.settings.stretch or (0.0, 1.0)
+
+        def model(name: str, reach: float, nugget: float) -> Covariance:
+            nu, exponent = (shape if name == which else None for which in ("matern", "power"))
+            unit = Structure(name, 1.0, reach * ratio**-0.5, nu, angle, ratio, exponent)
+            sill = s.signal / (1 + nugget)
+            return Covariance((replace(unit, sill=sill / unit.variance),), nugget * sill, s.metric)
+
+        grid = [model(like, r, g) for r in ranges for g in (1e-5, 1e-3, 3e-2, 1.0)]
+        best = max(grid, key=self.quick.profile)
+        return model(family, best.structures[0].range * ratio**0.5, best.nugget / best.sill)
+
+    def _degenerate(self, covariance: Covariance) -> bool:
+        """Return whether a structure of a nested sum adds nothing to the variogram that others do not."""
+        lag = torch.from_numpy(np.geomspace(self.usual, self.sample.extent, 16))
+        gamma = [
+            replace(covariance, structures=(s,), nugget=0.0).variogram(lag) for s in covariance.structures
+        ]
+        total = covariance.variogram(lag)
+        return any(float((part / total).max()) < _LEAST_SHARE for part in gamma)
 
     def _split(self, single: Covariance, families: tuple[str, ...]) -> Covariance:
         """Return a short and a long structure about a single one, to begin from."""
@@ -308,9 +269,23 @@ class Search:
     def _maximum(
         self, families: tuple[str, ...], start: Covariance, ranges: tuple[float | None, ...] = ()
     ) -> Maximum:
-        shape = Shape(families, self.anisotropic, ranges)
-        near = self.quick.maximise(shape, start, self.span)
-        return self.likelihood.maximise(shape, near.covariance, self.span)
+        return self._refined(families, self._quickly(families, start, ranges), ranges)
+
+    def _quickly(
+        self, families: tuple[str, ...], start: Covariance, ranges: tuple[float | None, ...] = ()
+    ) -> Maximum:
+        return self.quick.maximise(self._shape(families, start, ranges), start, self.span)
+
+    def _refined(
+        self, families: tuple[str, ...], near: Maximum, ranges: tuple[float | None, ...] = ()
+    ) -> Maximum:
+        shape = self._shape(families, near.covariance, ranges)
+        return self.likelihood.maximise(shape, near.covariance, self.span, inverse=near.inverse)
+
+    def _shape(self, families: tuple[str, ...], start: Covariance, ranges: tuple[float | None, ...]) -> Shape:
+        if not ranges and "power" in families:
+            ranges = tuple(s.range * s.ratio**0.5 if s.family == "power" else None for s in start.structures)
+        return Shape(families, self.anisotropic, ranges)
 
 
 def _turned(covariance: Covariance, like: Structure) -> Covariance:
@@ -323,8 +298,3 @@ def _turned(covariance: Covariance, like: Structure) -> Covariance:
             for s in covariance.structures
         ),
     )
-
-
-def positions(coords: Array, metric: str) -> Array:
-    """Return positions whose Euclidean distance is meant: the coordinates, or points of the sphere in space."""
-    return on_sphere(torch.from_numpy(coords)).numpy() if metric == "great-circle" else coords

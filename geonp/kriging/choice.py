@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 
-from geonp.kriging.candidates import FEWEST, Found, Origin, Sample, Search, Settings
+from geonp.errors import UsageError
+from geonp.kriging.candidates import Found, Origin, Search, Settings
 from geonp.kriging.conditioning import Array, Index
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.holdout import WIDE, HoldOut, Score, merge, near_holdout, score, spacing_of
+from geonp.kriging.sample import FEWEST, Sample
 from geonp.kriging.threads import one_thread
 
 _TESTS, _TRAINING_TESTS = 800, 400
@@ -122,7 +124,11 @@ def choose(sample: Sample, settings: Settings, seed: int, task: Task | None) -> 
     One thread does it: systems of some dozens of observations are too small for more, and sums then do not
     depend on how many there are.
     """
-    simple = _fallback(sample)
+    if settings.stretch is not None and sample.metric != "euclidean":
+        raise UsageError(
+            "an anisotropy has no fixed direction on the globe; leave it out, or project the coordinates"
+        )
+    simple = _fallback(sample, settings.stretch)
     if simple is not None:
         return simple
     with one_thread():
@@ -202,7 +208,7 @@ def _by_rehearsal(
 
 def _score(search: Search, found: Found, test: HoldOut) -> Score:
     s = search.sample
-    return score(found.covariance, s.coords, s.values - s.columns @ found.trend, test)
+    return score(found.covariance, s.coords, s.values - s.columns @ found.trend, test, s.errors)
 
 
 def _no_worse(one: Score, best: Score, test: HoldOut) -> bool:
@@ -277,7 +283,8 @@ def alarms(
     if count < _TOO_FEW:
         found.append(f"too few pairs: {count} observations leave the covariance uncertain (100 settle it)")
     gamma = covariance.variogram(torch.tensor([usual], dtype=torch.float64))
-    longest = max(s.range * math.sqrt(s.ratio) for s in covariance.structures)
+    bounded = [s for s in covariance.structures if s.family != "power"]
+    longest = max((s.range * math.sqrt(s.ratio) for s in bounded), default=0.0)
     if gain < _NOISE_GAIN or float(gamma) > 0.95 * covariance.total_sill:
         found.append(
             f"pure nugget: observations {usual:.4g} apart, the usual spacing, are hardly more alike than any "
@@ -293,7 +300,7 @@ def alarms(
     return tuple(found)
 
 
-def _fallback(data: Sample) -> Fit | None:
+def _fallback(data: Sample, stretch: tuple[float, float] | None) -> Fit | None:
     """Return the fit of data too few or too alike to fit anything to."""
     count, constant = len(data.values), bool(np.ptp(data.values) == 0)
     if count >= FEWEST and not constant and data.extent > 0:
@@ -309,7 +316,8 @@ def _fallback(data: Sample) -> Fit | None:
         why = "all observations have the same value"
     else:
         why = "all observations lie in one place"
-    structure = Structure("exponential", variance, data.extent / 3 or 1.0)
+    angle, ratio = stretch or (0.0, 1.0)
+    structure = Structure("exponential", variance, data.extent / 3 or 1.0, angle=angle, ratio=ratio)
     covariance = Covariance((structure,), 0.01 * variance, data.metric)
     candidate = Candidate("exponential", "fallback", covariance, math.nan, math.nan)
     reason = f"{why}; the range is a third of the extent and the variance that of the values"

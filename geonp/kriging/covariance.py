@@ -228,7 +228,8 @@ class Covariance:
         latent = dataclasses.replace(self, nugget=0.0)
 
         def short(h: float) -> bool:
-            return float(latent.variogram(torch.tensor(h, dtype=torch.float64))) < 0.95 * self.sill
+            lag = torch.tensor(h, dtype=torch.float64, device="cpu")
+            return float(latent.variogram(lag)) < 0.95 * self.sill
 
         low, high = 0.0, reach
         while short(high):
@@ -242,6 +243,11 @@ class Covariance:
         """Return this covariance with every variance multiplied by `variance_factor`."""
         structures = tuple(dataclasses.replace(s, sill=s.sill * variance_factor) for s in self.structures)
         return dataclasses.replace(self, structures=structures, nugget=self.nugget * variance_factor)
+
+    def turned(self, angle: float, ratio: float) -> Self:
+        """Return this covariance with every structure's major axis at `angle`, and its ranges in `ratio`."""
+        structures = tuple(dataclasses.replace(s, angle=angle, ratio=ratio) for s in self.structures)
+        return dataclasses.replace(self, structures=structures)
 
     def to_json(self) -> str:
         """Return one line of JSON from which `from_json` makes an equal covariance."""

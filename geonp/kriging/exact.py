@@ -124,7 +124,7 @@ class Frame:
         origin = observations.coords.mean(0)
         scale = float(np.abs(observations.coords - origin).max()) or 1.0
         seen = torch.from_numpy(observations.drift)
-        shift, spread = standardiser(seen, torch.ones(len(seen), dtype=seen.dtype))
+        shift, spread = standardiser(seen, torch.ones(len(seen), dtype=seen.dtype, device="cpu"))
         return cls(solver, origin, scale, shift[0].numpy(), spread[0].numpy())
 
     def send(self, array: Array) -> Tensor:

@@ -19,10 +19,11 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
 from geonp.errors import InputError, UsageError
-from geonp.kriging.candidates import Sample, Settings, Trend, positions
+from geonp.kriging.candidates import Settings
 from geonp.kriging.choice import Candidate, Fit, Rehearsal, Task, choose
 from geonp.kriging.conditioning import Array
 from geonp.kriging.holdout import WIDE, HoldOut, ball_holdout, gap_holdout, merge
+from geonp.kriging.sample import Sample, Trend, positions
 from geonp.kriging.survey import Block
 
 __all__ = ["Candidate", "Fit", "Rehearsal", "Settings", "fit_covariance", "fit_grid"]
@@ -41,6 +42,7 @@ def fit_covariance(
     targets: Array | None = None,
     trend: Trend = "constant",
     covariates: Array | None = None,
+    errors: Array | None = None,
     metric: str = "euclidean",
     settings: Settings | None = None,
 ) -> Fit:
@@ -55,6 +57,7 @@ def fit_covariance(
         other, the choice is made on observations hidden at the targets' own distances.
     trend : mean of the field: a constant, or a plane (Euclidean only).
     covariates : (N, K) further columns of the mean.
+    errors : (N,) error variance of each observation, in squared units; the nugget is what comes on top.
     metric : "euclidean" or "great-circle".
     settings : what is tried.
 
@@ -67,11 +70,12 @@ def fit_covariance(
     Raises
     ------
     InputError
-        If there is no observation, a number is not finite, shapes do not agree, or a covariate is constant.
+        If there is no observation, a number is not finite, shapes do not agree, an error variance is negative,
+        or a covariate is constant.
     UsageError
-        If trend or metric is unknown, or a plane is asked for on the globe.
+        If trend or metric is unknown, or a plane or a fixed anisotropy is asked for on the globe.
     """
-    sample = Sample.checked(coords, values, trend, covariates, metric)
+    sample = Sample.checked(coords, values, trend, covariates, metric, errors)
     settings = settings or Settings()
     if targets is None:
         return choose(sample, settings, seed, None)
@@ -95,7 +99,6 @@ def fit_grid(
     *,
     seed: int,
     trend: Trend = "constant",
-    covariates: Sequence[Array] | None = None,
     settings: Settings | None = None,
 ) -> Fit:
     """Fit a covariance to the observed pixels of a raster, for its missing ones.
@@ -103,12 +106,11 @@ def fit_grid(
     Parameters
     ----------
     blocks : the raster (H, W), NaN where not observed, or some windows of it if it is large; each should be
-        several times as wide as the gaps.
+        several times as wide as the gaps. Where the mean follows covariates, windows that carry them.
     spacing : from a pixel to the next, (down, across); down is negative where y points up. Angles of the
         result are measured in these coordinates.
     seed : of the sampling, the ordering and the placing of gaps.
     trend, settings : as in `fit_covariance`.
-    covariates : for each block (K, h, w), known wherever it is observed.
 
     Returns
     -------
@@ -127,17 +129,12 @@ def fit_grid(
         )
     if not all(math.isfinite(d) and d != 0 for d in spacing):
         raise UsageError(f"spacing is the distance between pixels (down, across), not zero, got {spacing}")
-    if covariates is not None and len(covariates) != len(pieces):
-        raise InputError(
-            f"{len(covariates)} arrays of covariates for {len(pieces)} blocks; give one for each"
-        )
     seen = [np.isfinite(b.values) for b in pieces]
     places = [np.argwhere(m) + np.array([b.row, b.col]) for b, m in zip(pieces, seen, strict=True)]
     coords = np.concatenate(places) * np.array(spacing)
     values = np.concatenate([np.asarray(b.values[m], np.float64) for b, m in zip(pieces, seen, strict=True)])
-    drift = None
-    if covariates is not None:
-        drift = np.concatenate([c[:, m].T for c, m in zip(covariates, seen, strict=True)])
+    covariates = [b.drift[:, m].T for b, m in zip(pieces, seen, strict=True) if b.drift is not None]
+    drift = np.concatenate(covariates).astype(np.float64) if covariates else None
     sample = Sample.checked(coords, values, trend, drift, "euclidean")
     pixel = (abs(spacing[0]), abs(spacing[1]))
     parts = []

@@ -67,14 +67,23 @@ class Score:
     deviation: Array
 
 
-def score(covariance: Covariance, coords: Array, values: Array, holdout: HoldOut) -> Score:
-    """Krige every told observation of `holdout` from those that tell it (ordinary kriging), and score it."""
+def score(
+    covariance: Covariance, coords: Array, values: Array, holdout: HoldOut, errors: Array | None = None
+) -> Score:
+    """Krige every told observation of `holdout` from those that tell it (ordinary kriging), and score it.
+
+    `errors` (N,) are error variances of the observations, the told one included, beside the nugget.
+    """
     results = []
+    noise = np.zeros(len(values)) if errors is None else errors
     with one_thread():
         for start in range(0, len(holdout), 256):
             sets = holdout.sets[start : start + 256]
             told, tellers, absent = sets[:, -1], np.maximum(sets[:, :-1], 0), sets[:, :-1] < 0
-            results.append(_krige(covariance, coords[told], coords[tellers], values[tellers], absent))
+            mean, variance = _krige(
+                covariance, coords[told], coords[tellers], values[tellers], noise[tellers], absent
+            )
+            results.append((mean, variance + noise[told]))
     mean, variance = (np.concatenate(part) for part in zip(*results, strict=True))
     error = mean - values[holdout.sets[:, -1]]
     deviation = np.sqrt(np.maximum(variance, 1e-300))
@@ -89,7 +98,7 @@ def crps(error: Array, deviation: Array) -> Array:
 
 
 def _krige(
-    covariance: Covariance, at: Array, near: Array, values: Array, absent: Mask
+    covariance: Covariance, at: Array, near: Array, values: Array, noise: Array, absent: Mask
 ) -> tuple[Array, Array]:
     origin = at[:, None] if covariance.metric == "euclidean" else 0.0
     x, q = torch.from_numpy(near - origin), torch.from_numpy(at[:, None] - origin)
@@ -99,7 +108,7 @@ def _krige(
     matrix = covariance(x, x) * there[:, :, None] * there[:, None, :]
     # The jitter of a smooth covariance without nugget, and ones where nobody is.
     diagonal = max(covariance.nugget, 1e-9 * covariance.sill) * there + covariance.total_sill * (1 - there)
-    matrix.diagonal(dim1=1, dim2=2).add_(diagonal)
+    matrix.diagonal(dim1=1, dim2=2).add_(diagonal + torch.from_numpy(noise) * there)
     right = torch.stack([covariance(x, q)[..., 0] * there, y, there], -1)
     factor = torch.linalg.cholesky(matrix)
     k, r, one = torch.linalg.solve_triangular(factor, right, upper=False).unbind(-1)

@@ -87,7 +87,8 @@ def _widening(covariance: Covariance, apart: float) -> float:
     Averaging over a cell f times as wide leaves nugget / f^2 of noise; it pays until the field itself differs
     as much across the cell.
     """
-    lag = torch.tensor([apart * f for f in _FACTORS], dtype=torch.float64)
+    factors = torch.tensor(_FACTORS, dtype=torch.float64, device="cpu")
+    lag = apart * factors
     rough = covariance.variogram(lag) - covariance.nugget
-    noisy = covariance.nugget / torch.tensor(_FACTORS, dtype=torch.float64).square()
-    return float(torch.tensor(_FACTORS)[(noisy > rough).sum().clamp(max=len(_FACTORS) - 1)])
+    noisy = covariance.nugget / factors.square()
+    return _FACTORS[min(int((noisy > rough).sum()), len(_FACTORS) - 1)]

@@ -7,6 +7,7 @@ with other work, waiting for the threads costs more than the likelihood itself (
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,20 @@ _SUFFICIENT = 1e-4
 _HALVINGS = 12
 
 
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """Where a search ended.
+
+    Parameters
+    ----------
+    x : (P,) parameters.
+    inverse : (P, P) what was learnt of the inverse Hessian; None where no step was taken.
+    """
+
+    x: Array
+    inverse: Array | None
+
+
 def minimise(
     objective: Callable[[Array], tuple[float, Array]],
     start: Array,
@@ -27,7 +42,8 @@ def minimise(
     *,
     rounds: int,
     tolerance: float,
-) -> Array:
+    inverse: Array | None = None,
+) -> Minimum:
     """Return a local minimum within bounds, by BFGS on the parameters that are free to move.
 
     Nocedal and Wright (2006), algorithm 6.1 with backtracking; a parameter at a bound that the gradient pushes
@@ -40,10 +56,10 @@ def minimise(
     low, high : (P,) bounds.
     rounds : most steps.
     tolerance : stop when a step lowers the value by less than this, or the free gradient is smaller.
+    inverse : (P, P) inverse Hessian to begin with, from the search of a function much like this one.
     """
     x = np.clip(start, low, high)
     value, gradient = objective(x)
-    inverse: Array | None = None
     for _ in range(rounds):
         free = ~(((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0)))
         if not free.any() or np.abs(gradient[free]).max() < tolerance:
@@ -67,7 +83,7 @@ def minimise(
         x, value, gradient = ahead, after, slope
         if gained < tolerance:
             break
-    return x
+    return Minimum(x, inverse)
 
 
 def _direction(gradient: Array, free: NDArray[np.bool_], inverse: Array | None) -> Array:

@@ -67,7 +67,7 @@ class Observations:
             raise InputError(f"{len(place)} coordinates need as many values, got shape {z.shape}")
         noise = np.full(len(z), covariance.nugget)
         if errors is not None:
-            noise = noise + _error_variances(errors, z)
+            noise = noise + error_variances(errors, z)
         covariates = check_drift(drift, len(z), "drift")
         if np.isinf(z).any():
             raise InputError(f"{np.isinf(z).sum()} values are infinite; leave them out or set them to NaN")
@@ -155,7 +155,14 @@ def check_drift(drift: ArrayLike | None, count: int, name: str) -> Array:
     return columns
 
 
-def _error_variances(errors: ArrayLike, values: Array) -> Array:
+def error_variances(errors: ArrayLike, values: Array) -> Array:
+    """Return error variances (N,), 0 where a value (N,) is NaN.
+
+    Raises
+    ------
+    InputError
+        If there are not as many as values, or one is negative or not finite.
+    """
     variance = np.asarray(errors, np.float64)
     if variance.ndim == 0:
         variance = np.full(values.shape, float(variance))
@@ -168,6 +175,38 @@ def _error_variances(errors: ArrayLike, values: Array) -> Array:
             f"{int(wrong.sum())} are not finite, the least is {np.nanmin(variance):g}"
         )
     return np.where(np.isnan(values), 0.0, variance)
+
+
+def warn_of_units(covariance: Covariance, apart: float, degrees: bool) -> None:
+    """Warn where a covariance that was given cannot be meant in the unit of the coordinates.
+
+    Parameters
+    ----------
+    covariance : that was given.
+    apart : distance between pixels, or usual distance between observations.
+    degrees : whether the coordinates might be degrees.
+
+    Warns
+    -----
+    GeonpWarning
+        If its range is a hundredth of that distance, or degrees would be taken for metres.
+    """
+    if covariance.metric != "euclidean" or not covariance.bounded or not apart > 0:
+        return
+    reach = covariance.effective_range
+    if reach < 0.01 * apart:
+        told = f"is far below the {apart:.4g} between neighbours, so that all pixels between get the mean"
+        hint = "ranges are in metres (a degree of latitude is 111 km), or in the units of coordinates without a CRS"
+    elif degrees and reach > 1e4 * apart:
+        told = f"is far beyond the {apart:.4g} between neighbours, whose coordinates look like degrees"
+        hint = "give the covariance metric='great-circle', or project the coordinates"
+    else:
+        return
+    warnings.warn(
+        f"the range of the covariance, 95 % of its sill at {reach:.4g}, {told}: {hint}",
+        GeonpWarning,
+        stacklevel=4,
+    )
 
 
 def covering(covariance: Covariance, extent: float) -> Covariance:

@@ -61,6 +61,7 @@ class RasterKriging:
     neighbours : observations from which a pixel is kriged: about so many among observations, just so many in
         gaps. None is 70 (more where the nugget is large) and 128.
     smooth : whether observed pixels are estimated too; otherwise they keep their value, with variance 0.
+    drift : (N, q), covariates at the observations of the survey, which the mean follows; None for none.
     """
 
     shape: tuple[int, int]
@@ -69,6 +70,7 @@ class RasterKriging:
     solver: Solver
     neighbours: int | None = None
     smooth: bool = False
+    drift: Array | None = None
 
     def bytes_needed(self, window: int) -> int:
         """Return the memory in bytes that kriging takes at its peak in windows of `window` pixels a side."""
@@ -117,7 +119,8 @@ class RasterKriging:
 
         Parameters
         ----------
-        given : the window with `halo` pixels around it, cut off at the edge of the raster.
+        given : the window with `halo` pixels around it, cut off at the edge of the raster; with its drift, where
+            there is one.
         wanted : the window.
         spacing : lengths of this window's pixels, where they are not the raster's; directions are.
 
@@ -146,7 +149,8 @@ class RasterKriging:
         board = Board.of(given, wanted, holes, layout, self.shape, spacing, self.solver.device)
         tiles = board.tiles(layout)
         for i, place in enumerate(board.pixels(tiles)):
-            found = system.predict(place * spacing, np.zeros((len(place), 0)))
+            covariates = given.covariates(*place.astype(np.int64).T)
+            found = system.predict(place * spacing, covariates)
             one = tiles.pick(np.arange(len(tiles)) == i)
             board.put(one, *(a.reshape(1, *layout.tile) for a in found))
         return board.result(wanted)
@@ -193,8 +197,9 @@ class RasterKriging:
             search, observations = self._search(near), self._observed(spacing, near)
             for nodes in blend.colours():
                 index = search.near(self._place(nodes.middles + _NUDGE))
-                pixels = nodes.pixels * spacing
-                targets = Groups(pixels, np.zeros((*pixels.shape[:2], 0)))
+                pixels = nodes.pixels
+                covariates = given.covariates(*np.moveaxis(pixels.astype(np.int64), -1, 0))
+                targets = Groups(pixels * spacing, covariates)
                 blend.add(nodes, *krige_groups(observations, index, targets, self.solver))
             total += share * blend.result
         board.found[:, lonely] = total[:, lonely]
@@ -259,16 +264,20 @@ class RasterKriging:
         values = np.concatenate([s.values for s in every], dtype=np.float64)
         noise = np.full(len(values), self.solver.covariance.nugget)
         coords = np.stack([rows, cols], 1) * np.array(spacing)
-        return Observations(coords, values, noise, np.zeros((len(values), 0)), 0)
+        drift = np.zeros((len(self.survey.values), 0)) if self.drift is None else self.drift
+        if more is not None:
+            drift = np.concatenate([drift, more.drift])
+        return Observations(coords, values, noise, drift, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Some:
-    """Some observed pixels: where, and what."""
+    """Some observed pixels: where, what, and the drift (N, q) there."""
 
     rows: Index
     cols: Index
     values: NDArray[np.float32]
+    drift: Array
 
 
 def _around(blend: Blend, given: Block, reach: int) -> _Some:
@@ -279,4 +288,6 @@ def _around(blend: Blend, given: Block, reach: int) -> _Some:
         middle = np.round(nodes.middles).astype(np.int64) - [given.row, given.col]
         wanted[tuple(np.clip(middle, 0, np.array(seen.shape) - 1).T)] = True
     rows, cols = np.nonzero(seen & maximum_filter(wanted, size=2 * (reach + max(blend.tile)) + 1))
-    return _Some(rows + given.row, cols + given.col, given.values[rows, cols])
+    values = given.values[rows, cols]
+    rows, cols = rows + given.row, cols + given.col
+    return _Some(rows, cols, values, given.covariates(rows, cols))

@@ -16,7 +16,14 @@ from geonp.kriging.exact import Exact, Frame, require_rank
 from geonp.kriging.fit import fit_covariance
 from geonp.kriging.local import Groups, krige_groups
 from geonp.kriging.neighbours import Neighbourhoods, embed, layers_of
-from geonp.kriging.points import Observations, check_coords, check_drift, covering
+from geonp.kriging.points import (
+    Observations,
+    check_coords,
+    check_drift,
+    covering,
+    error_variances,
+    warn_of_units,
+)
 from geonp.kriging.solver import Solver, choose_device
 from geonp.kriging.threads import one_thread
 from geonp.kriging.trend import Kind, check_kind
@@ -128,6 +135,11 @@ class PointKriging:
             If the observations cannot be used (see `Observations.of`), or do not determine the drift.
         UsageError
             If the kind, the number of neighbours or an option is impossible, or memory does not suffice.
+
+        Warns
+        -----
+        GeonpWarning
+            If the covariance cannot be meant in the unit of the coordinates (degrees taken for metres).
         """
         options = options or Options()
         good = neighbours is None or neighbours == "all" or (isinstance(neighbours, int) and neighbours >= 1)
@@ -137,7 +149,10 @@ class PointKriging:
         kind = check_kind(kind, covariance, observations.drift.shape[1])
         if mean is not None and kind != "simple":
             raise UsageError(f"a known mean belongs to kind='simple'; {kind} kriging estimates it")
-        reach = 2 * float(np.linalg.norm(np.ptp(observations.coords, axis=0)))
+        extent = float(np.linalg.norm(np.ptp(observations.coords, axis=0)))
+        far = np.abs(observations.coords).max(0)
+        warn_of_units(covariance, extent / len(observations) ** 0.5, bool(far[0] <= 90 and far[1] <= 360))
+        reach = 2 * extent
         solver = options.solver(covering(covariance, reach), kind)
         if kind == "simple":
             solver = replace(
@@ -282,7 +297,7 @@ def krige(
     """
     options = options or Options()
     if covariance is None:
-        covariance = _fitted(coords, values, targets, kind, drift, metric, options.seed)
+        covariance = _fitted(coords, values, targets, kind, drift, errors, metric, options.seed)
     ready = PointKriging.of(
         coords,
         values,
@@ -303,6 +318,7 @@ def _fitted(
     targets: ArrayLike,
     kind: Kind,
     drift: ArrayLike | None,
+    errors: ArrayLike | None,
     metric: str,
     seed: int,
 ) -> Covariance:
@@ -313,6 +329,7 @@ def _fitted(
     if place.ndim == 2 and len(place) == len(z):
         place, z = place[seen], z[seen]
         covariates = None if covariates is None else covariates[seen]
+    noise = None if errors is None else error_variances(errors, np.asarray(values, np.float64))[seen]
     with one_thread():
         fit = fit_covariance(
             place,
@@ -321,6 +338,7 @@ def _fitted(
             targets=np.asarray(targets, np.float64),
             trend="linear" if kind == "universal" else "constant",
             covariates=covariates,
+            errors=noise,
             metric=metric,
         )
     for alarm in fit.alarms:

@@ -17,11 +17,27 @@ _CELL = 32
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some pixels of a raster: values (H, W) from `row`, `col` on, NaN where not observed."""
+    """Some pixels of a raster.
+
+    Parameters
+    ----------
+    row, col : of the first pixel.
+    values : (H, W), NaN where not observed.
+    drift : (q, H, W), covariates, known everywhere; None where the mean follows none.
+    """
 
     row: int
     col: int
     values: NDArray[np.float32]
+    drift: NDArray[np.float32] | None = None
+
+    def covariates(self, rows: Index, cols: Index) -> NDArray[np.float64]:
+        """Return the drift (..., q) at rows and columns of the raster; beyond the block, that at its edge."""
+        if self.drift is None:
+            return np.zeros((*rows.shape, 0))
+        height, width = self.values.shape
+        inside = np.clip(rows - self.row, 0, height - 1), np.clip(cols - self.col, 0, width - 1)
+        return np.moveaxis(self.drift[:, *inside], 0, -1).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

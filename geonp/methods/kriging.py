@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
@@ -14,11 +14,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from geonp.errors import GeonpWarning, InputError, UsageError
-from geonp.field import geobox, grid_shape, load, spacing, windows
+from geonp.field import Window, geobox, grid_shape, load, spacing, windows
 from geonp.kriging.board import Pixels
+from geonp.kriging.candidates import FAMILIES, Settings
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.fit import Fit, fit_grid
-from geonp.kriging.points import covering
+from geonp.kriging.points import covering, warn_of_units
 from geonp.kriging.raster import RasterKriging
 from geonp.kriging.scattered import known_mean
 from geonp.kriging.solver import Solver, choose_device
@@ -26,6 +27,7 @@ from geonp.kriging.survey import Block, Survey
 from geonp.kriging.threads import one_thread
 from geonp.kriging.trend import KINDS, Kind, check_kind
 from geonp.methods.base import Completed, Method, Place, Values
+from geonp.methods.drift import Drift
 
 _READ = 2048
 _KEPT, _LEAST_KEPT = 1 << 20, 1 << 14
@@ -48,7 +50,15 @@ class Kriging(Method):
 
     Parameters
     ----------
-    covariance : of every band, in metres (or the raster's own units without a CRS); None fits one a band.
+    covariance : of every band, or a tuple of one a band, in metres (or the raster's own units without a CRS);
+        None fits one a band.
+    families : covariance families that are tried where one is fitted (`geonp.kriging.correlation.FITTED`);
+        None is three of them and sums of two.
+    anisotropy : direction of the longest range, degrees counter-clockwise from +x, and the shortest range over
+        the longest: held while a covariance is fitted, put into one that is given; None searches both.
+    drift : one raster or several that the mean is a linear function of, with coefficients unknown in every
+        neighbourhood (kriging with an external drift). They must cover the survey without holes; those on
+        another grid are resampled (`geonp.methods.drift`). Each band is a covariate.
     kind : "ordinary" (unknown local mean), "universal" (unknown local plane) or "simple" (one mean, by
         generalised least squares).
     neighbours : observations from which a pixel is kriged: about so many among observations, just so many in
@@ -64,12 +74,16 @@ class Kriging(Method):
     seed : of the sampling while a covariance is fitted.
     fits : how the covariances came about; `prepare` makes them. None where one was given.
     bands : the bands, ready to be kriged; `prepare` makes them.
+    trend : the drift on the raster's own grid; `prepare` makes it.
     """
 
     name: ClassVar[str] = "kriging"
     has_variance: ClassVar[bool] = True
 
-    covariance: Covariance | None = None
+    covariance: Covariance | tuple[Covariance, ...] | None = None
+    families: tuple[str, ...] | None = None
+    anisotropy: tuple[float, float] | None = None
+    drift: xr.DataArray | tuple[xr.DataArray, ...] = field(default=(), repr=False, compare=False)
     kind: Kind = "ordinary"
     neighbours: int | None = None
     noise: bool = True
@@ -80,6 +94,7 @@ class Kriging(Method):
     seed: int = 0
     fits: tuple[Fit | None, ...] = field(default=(), repr=False, compare=False)
     bands: tuple[RasterKriging, ...] = field(default=(), repr=False, compare=False)
+    trend: Drift | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.neighbours is not None and self.neighbours < 1:
@@ -90,13 +105,18 @@ class Kriging(Method):
             raise UsageError(f"{self.memory} bytes of memory are too few; give at least {1 << 20} (1 MiB)")
         if self.kind not in KINDS:
             raise UsageError(f"unknown kind of kriging {self.kind!r}; use one of {', '.join(KINDS)}")
-        if self.covariance is not None:
-            check_kind(self.kind, self.covariance)
-            if self.covariance.metric != "euclidean":
+        self._settings()  # refuses families and anisotropies that cannot be
+        for covariance in self._given():
+            check_kind(self.kind, covariance, len(self._rasters))
+            if covariance.metric != "euclidean":
                 raise UsageError(
                     "rasters are kriged in metres; give a covariance with metric='euclidean', or use "
                     "krige() for points on the globe"
                 )
+        if self.kind == "simple" and self._rasters:
+            raise UsageError("simple kriging knows its mean and takes no drift; use kind='ordinary'")
+        if self.covariance is not None and self.families is not None:
+            raise UsageError("a covariance that is given is not fitted: give either it or families to try")
 
     @property
     def halo(self) -> int:
@@ -113,31 +133,37 @@ class Kriging(Method):
         Warns
         -----
         GeonpWarning
-            Where a fit should not be trusted blindly: a pure nugget, a range at its bound.
+            Where a fit should not be trusted blindly (a pure nugget, a range at its bound), a covariance that
+            is given has a range far below a pixel, or a drift is resampled.
 
         Raises
         ------
         InputError
-            If a band has no observation.
+            If a band has no observation, or a drift does not cover the raster, has holes, or is constant.
+        UsageError
+            If there are not as many covariances as bands.
         """
         surveys = self._survey(field)
+        trend = Drift.of(self._rasters, field) if self._rasters else None
+        columns = [None] * len(surveys) if trend is None else _covariates(trend, field, surveys)
         step = steps(field)
-        if self.covariance is not None:
-            fits: list[Fit | None] = [None] * len(surveys)
-            covariances = [self.covariance] * len(surveys)
-        else:
-            fits, covariances = self._fit(field, surveys, step)
+        fits: Sequence[Fit | None] = [None] * len(surveys)
+        covariances = self._given(len(surveys))
+        for covariance in set(covariances):
+            warn_of_units(covariance, min(map(abs, step)), degrees=False)
+        if not covariances:
+            fits, covariances = self._fit(field, surveys, step, trend)
         rows, cols = grid_shape(field)
         reach = math.hypot(rows * step[0], cols * step[1])
         bands = []
-        for survey, covariance in zip(surveys, covariances, strict=True):
+        for survey, covariance, column in zip(surveys, covariances, columns, strict=True):
             solver = self._solver(covering(covariance, reach))
-            band = RasterKriging((rows, cols), step, survey, solver, self.neighbours, self.smooth)
+            band = RasterKriging((rows, cols), step, survey, solver, self.neighbours, self.smooth, column)
             if self.kind == "simple":
                 mean = known_mean(band.observations, solver, self.seed)
                 band = replace(band, solver=replace(solver, mean=mean))
             bands.append(band)
-        return replace(self, fits=tuple(fits), bands=tuple(bands))
+        return replace(self, fits=tuple(fits), bands=tuple(bands), trend=trend)
 
     def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
         """Complete the wanted pixels; see `Method.complete`.
@@ -155,8 +181,9 @@ class Kriging(Method):
         wanted = Pixels(place.wanted.row, place.wanted.col, *place.wanted.shape)
         mean = np.empty((len(values), *place.wanted.shape), np.float32)
         variance = np.empty_like(mean)
+        drift = None if self.trend is None else self.trend.window(place.given)
         for i, band in enumerate(self.bands):
-            given = Block(place.given.row, place.given.col, values[i])
+            given = Block(place.given.row, place.given.col, values[i], drift)
             mean[i], variance[i] = band.complete(given, wanted, spacing)
             if self.noise:
                 # Observed pixels are known, and stay so.
@@ -168,6 +195,8 @@ class Kriging(Method):
         """Return what a user must know to repeat the result: kind, seed, and the covariance of every band."""
         told = {"method": self.name, "kind": self.kind, "nugget": "in" if self.noise else "out"}
         told["seed"] = str(self.seed)
+        if self.trend is not None:
+            told["drift"] = ", ".join(self.trend.names)
         for number, band in enumerate(self.bands, 1):
             told[f"covariance_{number}"] = band.solver.covariance.to_json()
         return told
@@ -180,14 +209,36 @@ class Kriging(Method):
         limit = max(_KEPT // field.sizes["band"], _LEAST_KEPT)
         return [Survey.of(blocks(field, band), limit) for band in range(field.sizes["band"])]
 
+    def _given(self, bands: int = 0) -> tuple[Covariance, ...]:
+        """Return the covariances that were given, turned as asked for; one for each of so many bands."""
+        if self.covariance is None:
+            return ()
+        alone = isinstance(self.covariance, Covariance)
+        given = (
+            (self.covariance,) * (bands or 1) if isinstance(self.covariance, Covariance) else self.covariance
+        )
+        if bands and not alone and len(given) != bands:
+            raise UsageError(
+                f"{len(given)} covariances are given for {bands} band(s) to be completed; give one for each, "
+                "or one for all"
+            )
+        return given if self.anisotropy is None else tuple(c.turned(*self.anisotropy) for c in given)
+
+    @property
+    def _rasters(self) -> tuple[xr.DataArray, ...]:
+        return (self.drift,) if isinstance(self.drift, xr.DataArray) else self.drift
+
+    def _settings(self) -> Settings:
+        return Settings(self.families or FAMILIES, nested=self.families is None, stretch=self.anisotropy)
+
     def _fit(
-        self, field: xr.DataArray, surveys: list[Survey], step: tuple[float, float]
-    ) -> tuple[list[Fit | None], list[Covariance]]:
+        self, field: xr.DataArray, surveys: list[Survey], step: tuple[float, float], drift: Drift | None
+    ) -> tuple[Sequence[Fit | None], tuple[Covariance, ...]]:
         count = len(surveys)
         chosen = range(count)
         if count > _MOST_FITS:
             chosen = np.linspace(0, count - 1, 2 * _REPRESENTATIVES + 1).round().astype(int)[1::2].tolist()
-        fits = {band: self._fit_band(field, band, step) for band in chosen}
+        fits = {band: self._fit_band(field, band, step, drift) for band in chosen}
         covariances = []
         for band, survey in enumerate(surveys):
             nearest = min(fits, key=lambda other: abs(other - band))
@@ -196,12 +247,15 @@ class Kriging(Method):
                 spread, other = float(survey.values.var()), float(surveys[nearest].values.var())
                 covariance = covariance.scaled(spread / other) if spread > 0 and other > 0 else covariance
             covariances.append(covariance)
-        return [fits.get(band) for band in range(count)], covariances
+        return [fits.get(band) for band in range(count)], tuple(covariances)
 
-    def _fit_band(self, field: xr.DataArray, band: int, step: tuple[float, float]) -> Fit:
+    def _fit_band(
+        self, field: xr.DataArray, band: int, step: tuple[float, float], drift: Drift | None
+    ) -> Fit:
         trend: Literal["constant", "linear"] = "linear" if self.kind == "universal" else "constant"
         with one_thread():
-            fit = fit_grid(_sample(field, band, self.seed), step, seed=self.seed, trend=trend)
+            sample = _sample(field, band, self.seed, drift)
+            fit = fit_grid(sample, step, seed=self.seed, trend=trend, settings=self._settings())
         for alarm in fit.alarms:
             warnings.warn(f"band {band + 1}: {alarm}", GeonpWarning, stacklevel=5)
         return fit
@@ -228,22 +282,47 @@ def blocks(field: xr.DataArray, band: int) -> Iterator[Block]:
         yield Block(window.row, window.col, load(one, window).to_numpy()[0])
 
 
-def _sample(field: xr.DataArray, band: int, seed: int) -> NDArray[np.float32] | list[Block]:
+def _sample(field: xr.DataArray, band: int, seed: int, drift: Drift | None) -> list[Block]:
     """Return the band, or a few windows of a large one, drawn at random among those with observations."""
     one = field.isel(band=[band])
-    rows, cols = grid_shape(field)
-    if rows * cols <= _FITTED:
-        return np.asarray(load(one).to_numpy()[0])
+    shape = grid_shape(field)
+
+    def read(window: Window) -> Block:
+        covariates = None if drift is None else drift.window(window)
+        return Block(window.row, window.col, np.asarray(load(one, window).to_numpy()[0]), covariates)
+
+    if math.prod(shape) <= _FITTED:
+        return [read(Window.whole(shape))]
     found: list[Block] = []
     observed = 0
-    cells = windows((rows, cols), _SAMPLED)
+    cells = windows(shape, _SAMPLED)
     for index in np.random.default_rng([seed, band]).permutation(len(cells)):
-        values = load(one, cells[index]).to_numpy()[0]
-        if (seen := int(np.isfinite(values).sum())) > 0:
-            found.append(Block(cells[index].row, cells[index].col, values))
+        block = read(cells[index])
+        if (seen := int(np.isfinite(block.values).sum())) > 0:
+            found.append(block)
             observed += seen
         if observed >= _ENOUGH or len(found) == _MOST_SAMPLES:
             break
     if not found:
         raise InputError(f"band {band + 1} has no observed pixel: there is nothing to krige from")
+    return found
+
+
+def _covariates(drift: Drift, field: xr.DataArray, surveys: list[Survey]) -> list[NDArray[np.float64]]:
+    """Return the drift (N, q) at the observations of every survey; it is looked at all over the raster."""
+    found = [np.full((len(s.values), drift.count), np.nan) for s in surveys]
+    for window in windows(grid_shape(field), _READ):
+        block = Block(window.row, window.col, np.empty(window.shape, np.float32), drift.window(window))
+        for survey, columns in zip(surveys, found, strict=True):
+            here = (survey.rows >= window.row) & (survey.rows < window.stop[0])
+            here &= (survey.cols >= window.col) & (survey.cols < window.stop[1])
+            columns[here] = block.covariates(survey.rows[here], survey.cols[here])
+    for columns in found:
+        flat = np.ptp(columns, axis=0) <= 1e-6 * np.abs(columns).max(0)
+        if flat.any():
+            which = int(np.argmax(flat)) + 1
+            raise InputError(
+                f"drift {which} of {drift.count} ({', '.join(drift.names)}) is constant at the observations, as the "
+                "mean already is: nothing can be learnt from it; leave it out"
+            )
     return found

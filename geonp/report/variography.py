@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from geonp.errors import InputError
+from geonp.kriging.candidates import FAMILIES, Settings
 from geonp.kriging.choice import Fit
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.fit import fit_covariance
@@ -97,6 +98,8 @@ def of_raster(
     field: xr.DataArray,
     *,
     kind: Kind = "ordinary",
+    families: tuple[str, ...] | None = None,
+    anisotropy: tuple[float, float] | None = None,
     estimator: Estimator = "matheron",
     classes: int = 15,
     reach: float | None = None,
@@ -108,6 +111,7 @@ def of_raster(
     ----------
     field : (1, y, x), may be larger than memory.
     kind : of kriging; "universal" subtracts a plane.
+    families, anisotropy : see `geonp.methods.kriging.Kriging`.
     estimator, classes, reach : of the empirical variogram; `reach` is twice the effective range by default,
         and at most half the extent.
     seed : of everything drawn.
@@ -121,7 +125,9 @@ def of_raster(
         raise InputError(
             f"a variogram is of one band, and here are {field.sizes['band']}; name one (--band 1)"
         )
-    ready = Kriging(kind=kind, seed=seed, device="cpu").prepare(field)
+    ready = Kriging(kind=kind, families=families, anisotropy=anisotropy, seed=seed, device="cpu").prepare(
+        field
+    )
     (fit,), observed = ready.fits, ready.bands[0].observations
     assert fit is not None
     return _look(observed.coords, observed.values, fit, kind, estimator, classes, reach, seed)
@@ -133,6 +139,8 @@ def of_points(
     *,
     metric: str = "euclidean",
     kind: Kind = "ordinary",
+    families: tuple[str, ...] | None = None,
+    anisotropy: tuple[float, float] | None = None,
     estimator: Estimator = "matheron",
     classes: int = 15,
     reach: float | None = None,
@@ -144,7 +152,7 @@ def of_points(
     ----------
     coords : (N, 2) positions (y, x) in metres, or (latitude, longitude) for the great-circle metric.
     values : (N,), finite.
-    kind, estimator, classes, reach, seed : see `of_raster`.
+    kind, families, anisotropy, estimator, classes, reach, seed : see `of_raster`.
 
     Raises
     ------
@@ -153,7 +161,12 @@ def of_points(
     """
     with one_thread():
         fit = fit_covariance(
-            coords, values, seed=seed, trend="linear" if kind == "universal" else "constant", metric=metric
+            coords,
+            values,
+            seed=seed,
+            trend="linear" if kind == "universal" else "constant",
+            metric=metric,
+            settings=Settings(families or FAMILIES, nested=families is None, stretch=anisotropy),
         )
     return _look(coords, values, fit, kind, estimator, classes, reach, seed)
 

@@ -310,8 +310,11 @@ def test_a_known_mean_is_what_distant_pixels_get(geonp: Geonp, tmp_path: Path) -
         (["--variogram", "exponential:range=5,sill=much"], "is a number"),
         (["--variogram", "exponential:reach=5,sill=1"], "reach=5"),
         (["--variogram", '{"structures": []'], "is not"),
-        (["--anisotropy", "30:0.5"], "--variogram"),
-        (["--variogram", "exponential:range=5,sill=1", "--anisotropy", "30"], "ANGLE:RATIO"),
+        (["--anisotropy", "30"], "ANGLE,RATIO"),
+        (["--anisotropy", "30,2"], "(0, 1]"),
+        (["--family", "cubic"], "'matern'"),
+        (["--family", "power", "--variogram", "exponential:range=5,sill=1"], "not fitted"),
+        (["--family", "power", "--kind", "simple"], "no sill"),
         (["--variogram", "exponential:range=5,sill=1", "--anisotropy", "30:2"], "(0, 1]"),
         (["--memory", "lots"], "500M"),
         (["--memory", "12"], "too few"),
@@ -331,7 +334,14 @@ def test_what_cannot_be_kriged_is_a_wrong_usage(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--variogram", "exponential:range=5,sill=1"), ("--kind", "simple"), ("--memory", "1G")],
+    [
+        ("--variogram", "exponential:range=5,sill=1"),
+        ("--anisotropy", "30,0.5"),
+        ("--family", "matern"),
+        ("--drift", "dem.tif"),
+        ("--kind", "simple"),
+        ("--memory", "1G"),
+    ],
 )
 def test_a_method_that_does_not_krige_is_named(geonp: Geonp, holey: Path, option: str, value: str) -> None:
     result = geonp("predict", holey, "--method", "cubic", "--mean", holey.parent / "m.tif", option, value)

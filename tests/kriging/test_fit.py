@@ -294,7 +294,12 @@ def test_rasters_that_cannot_be_used_are_explained(values, spacing, error, words
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"families": ()}, "families"), ({"families": ("power",)}, "power"), ({"terms": 3}, "terms")],
+    [
+        ({"families": ()}, "families"),
+        ({"families": ("cubic",)}, "cubic"),
+        ({"stretch": (10.0, 2.0)}, "ratio"),
+        ({"terms": 3}, "terms"),
+    ],
 )
 def test_settings_outside_their_domain(change, words):
     with pytest.raises(UsageError, match=words):

@@ -253,3 +253,27 @@ def test_it_must_be_prepared_for_the_bands_it_is_given(survey: xr.DataArray) -> 
 def test_a_band_without_observations_is_refused() -> None:
     with pytest.raises(InputError, match="no pixel is observed"):
         GIVEN.prepare(on_grid(np.full((8, 8), np.nan, "f4")))
+
+
+def test_a_range_in_degrees_is_not_taken_for_metres(survey: xr.DataArray) -> None:
+    degrees = Covariance((Structure("exponential", 400.0, 0.01),), 4.0)
+    with pytest.warns(GeonpWarning, match="a degree of latitude is 111 km"):
+        Kriging(covariance=degrees).prepare(as_field(survey))
+
+
+def test_covariances_are_given_one_a_band(jacksboro: np.ndarray) -> None:
+    bands = np.stack([crop(jacksboro, 60, 50), crop(jacksboro, 60, 50, seed=1)])
+    other = Covariance((Structure("spherical", 100.0, 900.0),), 1.0)
+    both = complete(on_grid(bands), Kriging(covariance=(MODEL, other)))
+    for i, model in enumerate((MODEL, other)):
+        alone = complete(on_grid(bands[i : i + 1]), Kriging(covariance=model))
+        np.testing.assert_array_equal(both["mean"].values[i], alone["mean"].values[0])
+    with pytest.raises(UsageError, match=r"2 covariances are given for 1 band"):
+        Kriging(covariance=(MODEL, other)).prepare(on_grid(bands[:1]))
+
+
+def test_a_covariance_that_is_given_is_turned(jacksboro: np.ndarray) -> None:
+    field = on_grid(crop(jacksboro, 60, 50))
+    plain = Covariance((Structure("matern32", 400.0, 600.0),), 4.0)
+    turned = complete(field, Kriging(covariance=plain, anisotropy=(30.0, 0.6)))
+    xr.testing.assert_identical(turned, complete(field, GIVEN))
