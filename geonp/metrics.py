@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import erf, ndtri
 from skimage.metrics import structural_similarity
 
 from geonp.errors import InputError, UsageError
@@ -86,28 +86,36 @@ def nll(truth: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> float:
 
     0.5 log(2 pi v) + (truth - mean)^2 / (2 v). With a variance of 0, plus or minus infinity: wrong or right.
     """
-    v = _variance(variance)
-    z = _standardised(truth, mean, v)
+    v, error = _variance(variance), _error(truth, mean)
     with np.errstate(divide="ignore", invalid="ignore"):
-        score = 0.5 * np.log(2 * np.pi * v) + 0.5 * z**2
-    return float(np.mean(np.where(np.isinf(z), np.inf, score)))
+        score = np.log(v) + error**2 / v
+    certain = v == 0
+    if certain.any():
+        score = np.where(certain, np.where(error == 0, -np.inf, np.inf), score)
+    return 0.5 * (math.log(2 * math.pi) + float(np.mean(score)))
 
 
 def crps(truth: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> float:
-    """Return the mean continuous ranked probability score of a normal distribution.
+    """Return the mean continuous ranked probability score of a normal distribution; see `crps_of_each`."""
+    return float(np.mean(crps_of_each(truth, mean, variance)))
+
+
+def crps_of_each(truth: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> Array:
+    """Return the continuous ranked probability score of every value, in an array of their shape.
 
     s [z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)] with z = (truth - mean) / s; the absolute error for s = 0.
+    2 Phi(z) - 1 is erf(z / sqrt(2)).
 
     References
     ----------
     Gneiting and Raftery (2007), Strictly proper scoring rules, prediction, and estimation, eq. 21.
     """
-    v = _variance(variance)
-    std, error = np.sqrt(v), _error(truth, mean)
-    z = np.divide(error, std, out=np.zeros(np.broadcast(error, std).shape), where=std > 0)
-    density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    score = std * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
-    return float(np.mean(np.where(std > 0, score, np.abs(error))))
+    std, error = np.sqrt(_variance(variance)), _error(truth, mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = error / (math.sqrt(2) * std)
+    score = error * erf(x) + std * (math.sqrt(2 / math.pi) * np.exp(-(x**2)) - 1 / math.sqrt(math.pi))
+    certain = std == 0
+    return np.asarray(np.where(certain, np.abs(error), score) if certain.any() else score)
 
 
 def coverage(truth: ArrayLike, mean: ArrayLike, variance: ArrayLike, level: float) -> float:
@@ -238,6 +246,11 @@ def geometric_ratio(
         pairs with one zero or a value that is not finite have no ratio and are left out.
     blocks : (n,) labels; crops of one block (one raster, say) are drawn together, as they are not
         independent. Each crop is its own block by default.
+
+    Raises
+    ------
+    InputError
+        If no pair of scores can be compared.
 
     References
     ----------

@@ -8,27 +8,35 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal
 
 import numpy as np
 
-from geonp.errors import InputError
+from geonp.errors import InputError, UsageError
 from geonp.field import Window
 from geonp.metrics import Ratio, Scores, geometric_ratio
+from geonp.resampling import Blocks, ratio_of_blocks
+
+TITLES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "bias": "bias",
+    "standardised_rmse": "std. RMSE",
+    "crps": "CRPS",
+    "nll": "NLL",
+    "coverage50": "cov. 50 %",
+    "coverage90": "cov. 90 %",
+    "coverage95": "cov. 95 %",
+    "interval_score90": "interval 90 %",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+}
+"""Scores by name, and how a table heads them."""
+SHOWN = tuple(name for name in TITLES if name not in ("psnr", "ssim"))
+"""Scores that a table shows unless it is told which."""
 
 _ROOTS = ("rmse", "standardised_rmse")
-_COLUMNS = {
-    "RMSE": "rmse",
-    "MAE": "mae",
-    "bias": "bias",
-    "std. RMSE": "standardised_rmse",
-    "CRPS": "crps",
-    "NLL": "nll",
-    "cov. 50 %": "coverage50",
-    "cov. 90 %": "coverage90",
-    "cov. 95 %": "coverage95",
-    "interval 90 %": "interval_score90",
-}
 _NONE = "–"
 
 
@@ -42,6 +50,7 @@ class Row:
     filled : pixels that were not observed and now are.
     seconds : wall time, preparation included.
     note : what the method warned of.
+    blocks : the same errors by blocks of pixels, for an interval on one raster.
     """
 
     raster: str
@@ -52,6 +61,7 @@ class Row:
     seconds: float = math.nan
     failure: str = ""
     note: str = ""
+    blocks: Blocks | None = field(default=None, repr=False, compare=False)
 
     @property
     def place(self) -> str:
@@ -76,8 +86,9 @@ class Overall:
     rows, failed : how many rows it has, and on how many of them it failed.
     scores : pooled over all scored values (RMSEs as roots of mean squares); they mean something where the
         rasters share a unit. None where the method failed everywhere.
-    rmse_ratio, crps_ratio : geometric mean of the ratios to the reference method, row by row, with a 95 %
-        bootstrap interval that draws whole rasters. None where there is nothing to compare.
+    rmse_ratio, crps_ratio : ratio to the reference method with a 95 % bootstrap interval. Of one raster: of
+        the scores over all its pixels, and blocks of pixels are drawn. Of several: the geometric mean of the
+        ratios row by row, and whole rasters are drawn. None where there is nothing to compare.
     filled, seconds : totals.
     """
 
@@ -98,7 +109,14 @@ class Overall:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The scores of several methods on the same hidden pixels, and how these were hidden."""
+    """The scores of several methods on the same hidden pixels, and how these were hidden.
+
+    Parameters
+    ----------
+    rows : one a raster (or window of it) and method.
+    context, holdout, seed : how pixels were hidden.
+    reference : the method that ratios are to.
+    """
 
     rows: tuple[Row, ...]
     context: str
@@ -116,27 +134,60 @@ class Evaluation:
         """Names of the rasters and windows, in the order given."""
         return tuple(dict.fromkeys(row.place for row in self.rows))
 
+    @property
+    def how(self) -> str:
+        """How pixels were hidden, and what the intervals are, in a sentence or two."""
+        hidden = {
+            "truth": f"Scored in the survey's own gaps ({self.context} of it is observed)",
+            "leave-one-out": f"{self.context} observed pixels left out one at a time",
+        }.get(self.holdout, f"Context {self.context}, {self.holdout} hold-out")
+        sides = sorted({row.blocks.side for row in self.rows if row.blocks is not None})
+        drawn = "whole rasters"
+        if len({row.raster for row in self.rows}) == 1 and sides:
+            drawn = f"blocks of {' or '.join(map(str, sides))} pixels a side"
+        return (
+            f"{hidden}, seed {self.seed}; ratios to {self.reference} with 95 % intervals of a bootstrap that "
+            f"draws {drawn}."
+        )
+
     def overall(self) -> tuple[Overall, ...]:
         """Return every method over all rasters."""
         return tuple(self._overall(name) for name in self.methods)
 
-    def to_markdown(self, each: bool = True) -> str:
-        """Return the table over all rasters; with `each`, RMSE and CRPS on every one, failures and warnings too.
+    def to_markdown(self, each: bool = True, scores: Sequence[str] = SHOWN) -> str:
+        """Return the table over all rasters; with `each`, also two scores on every one, failures and warnings.
 
         A dash stands where a method has no variance, or failed; failures and warnings are listed below.
+
+        Parameters
+        ----------
+        each : whether rasters have a table of their own: of RMSE and CRPS, or the first two of `scores`
+            where those are not among them.
+        scores : columns, by their names in `Scores`.
+
+        Raises
+        ------
+        UsageError
+            If there is no such score.
         """
-        head = ["method", *_COLUMNS, "RMSE ratio", "CRPS ratio", "seconds", "pixels/s"]
-        parts = [_table(head, [_line(entry) for entry in self.overall()])]
-        for title in ("RMSE", "CRPS"):
-            name = _COLUMNS[title]
-            if each and len(self.places) > 1 and any(row.score(name) is not None for row in self.rows):
-                parts.append(f"{title} on each:\n\n{self._by_place(name)}")
+        check_scores(scores)
+        head = [
+            "method",
+            *(TITLES[name] for name in scores),
+            "RMSE ratio",
+            "CRPS ratio",
+            "seconds",
+            "pixels/s",
+        ]
+        parts = [_table(head, [_line(entry, scores) for entry in self.overall()])]
+        if each and len(self.places) > 1:
+            apart = [name for name in ("rmse", "crps") if name in scores] or scores[:2]
+            known = [name for name in apart if any(row.score(name) is not None for row in self.rows)]
+            parts += [f"{TITLES[name]} on each:\n\n{self._by_place(name)}" for name in known]
         if each:
             told = [(row, f"failed: {row.failure}" if row.failure else row.note) for row in self.rows]
             parts.append("\n".join(f"- {row.method} on {row.place}: {text}" for row, text in told if text))
-        parts += [
-            f"Context {self.context}, {self.holdout} hold-out, seed {self.seed}; ratios to {self.reference}."
-        ]
+        parts.append(self.how)
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def to_csv(self) -> str:
@@ -180,13 +231,18 @@ class Evaluation:
             seconds=math.fsum(row.seconds for row in good),
         )
 
-    def _ratio(self, rows: Sequence[Row], name: str) -> Ratio | None:
-        pairs = [(row.score(name), self._beside(row).score(name), row.raster) for row in rows]
-        usable = [(a, b, raster) for a, b, raster in pairs if a is not None and b is not None]
+    def _ratio(self, rows: Sequence[Row], name: Literal["rmse", "crps"]) -> Ratio | None:
+        pairs = [(row, self._beside(row)) for row in rows]
+        blocks = [(a.blocks, b.blocks) for a, b in pairs if a.blocks is not None and b.blocks is not None]
+        rng = np.random.default_rng(self.seed)
+        if blocks and len({row.raster for row in self.rows}) == 1:
+            return ratio_of_blocks([a for a, _ in blocks], [b for _, b in blocks], name, rng)
+        scored = [(a.score(name), b.score(name), a.raster) for a, b in pairs]
+        usable = [(a, b, raster) for a, b, raster in scored if a is not None and b is not None]
         if usable:
             ours, reference, rasters = zip(*usable, strict=True)
             with suppress(InputError):  # no pair of positive scores
-                return geometric_ratio(ours, reference, np.random.default_rng(self.seed), rasters)
+                return geometric_ratio(ours, reference, rng, rasters)
         return None
 
     def _beside(self, row: Row) -> Row:
@@ -216,6 +272,14 @@ class Evaluation:
         ]
 
 
+def check_scores(names: Sequence[str]) -> None:
+    """Raise UsageError unless `names` are scores, one at least."""
+    unknown = [name for name in names if name not in TITLES]
+    if unknown or not names:
+        wrong = f"there is no score {', '.join(map(repr, unknown))}" if unknown else "no score is named"
+        raise UsageError(f"{wrong}; choose from {', '.join(TITLES)}")
+
+
 def _pooled(scores: Sequence[Scores]) -> Scores | None:
     """Return the scores of all values together; what one of the rows lacks is left out of a mean."""
     if not scores:
@@ -230,8 +294,8 @@ def _pooled(scores: Sequence[Scores]) -> Scores | None:
     return Scores(count=sum(s.count for s in scores), **pooled)  # type: ignore[arg-type]
 
 
-def _line(entry: Overall) -> list[str]:
-    scores = [_short(None if entry.scores is None else getattr(entry.scores, n)) for n in _COLUMNS.values()]
+def _line(entry: Overall, names: Sequence[str]) -> list[str]:
+    scores = [_short(None if entry.scores is None else getattr(entry.scores, name)) for name in names]
     ratios = [_interval(entry.rmse_ratio), _interval(entry.crps_ratio)]
     failed = f" (failed on {entry.failed} of {entry.rows})" if entry.failed else ""
     speed = _NONE if entry.scores is None else f"{entry.pixels_per_second:,.0f}"
@@ -239,7 +303,7 @@ def _line(entry: Overall) -> list[str]:
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    lines: list[Sequence[str]] = [head, ["---", *["---:"] * (len(head) - 1)], *body]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
@@ -250,8 +314,9 @@ def _short(value: float | None) -> str:
 def _interval(ratio: Ratio | None) -> str:
     if ratio is None:
         return _NONE
-    known = math.isfinite(ratio.low)
-    return f"{ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})" if known else f"{ratio.value:.3f}"
+    if not ratio.low < ratio.high:  # one block, or the reference itself
+        return f"{ratio.value:.3f}"
+    return f"{ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
 
 
 def _quotient(ours: float | None, reference: float | None) -> float | None:

@@ -10,9 +10,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import wrap_xr
 
-from geonp.errors import InputError, UsageError
-from geonp.evaluate import evaluate
+import geonp
+from geonp.errors import GeonpWarning, InputError, UsageError
+from geonp.evaluation import evaluate
 from geonp.field import Window
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.metrics import score
@@ -96,6 +100,31 @@ def test_missing_pixels_are_filled_but_not_scored() -> None:
     assert row.filled == 40 * 50 - 100
 
 
+def test_what_stays_follows_from_how_much_is_observed_unless_it_is_said() -> None:
+    dense, sparse = noise(), noise().where(np.random.default_rng(1).random((40, 50)) < 0.3)
+    few = int(sparse.notnull().sum())
+    done = evaluate({"dense": dense, "sparse": sparse}, [Flat()])
+    assert [row.scores.count for row in done.rows] == [2000 - 250, few - round(0.8 * few)]
+    assert done.context == "0.125 or 0.8"
+    blocks = evaluate(dense, [Flat()], holdout="blocks", side=5)
+    assert blocks.context == "0.8"
+    assert 0.2 <= blocks.rows[0].scores.count / 2000 < 0.25
+    assert evaluate(sparse, [Flat()], context=0.5).rows[0].scores.count == few - round(0.5 * few)
+
+
+def test_a_survey_without_a_truth_is_scored_on_its_own_observations_alone() -> None:
+    truth, method = noise(), Flat()
+    survey = truth.where(np.random.default_rng(1).random((40, 50)) < 0.3)
+    survey[10:20, 10:20] = np.nan
+    for holdout in ("random", "blocks", "swaths", "gaps"):
+        row = evaluate(survey, [method], holdout=holdout, side=4).rows[0]
+        hidden = np.isnan(method.given[-1][0]) & survey.notnull().values
+        assert 0.1 < hidden.sum() / survey.notnull().sum() < 0.4, holdout
+        assert row.scores.count == hidden.sum()
+        error = truth.values[hidden].astype("f8") - np.float32(np.nanmean(method.given[-1]))
+        assert row.scores.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-6)
+
+
 def test_gaps_are_shaped_like_the_rasters_own() -> None:
     truth, method = noise(), Flat()
     truth[5:15, 10:20] = np.nan
@@ -160,7 +189,7 @@ def test_a_raster_that_cannot_be_divided_fails_alone() -> None:
     lone = noise(name="lone").where(False)
     lone[3, 3] = 1.0
     done = evaluate({"lone": lone, "good": noise()}, [Flat()])
-    assert done.rows[0].failure.startswith("a context of 0.125 leaves none of 1 observed")
+    assert done.rows[0].failure.startswith("a single pixel is observed")
     assert done.rows[1].scores is not None
 
 
@@ -258,11 +287,17 @@ def test_json_is_strict_and_whole() -> None:
     ("change", "message"),
     [
         ({"context": "2.5"}, "2.5"),
-        ({"holdout": "squares"}, "'squares'.*random, blocks, swaths, gaps"),
+        ({"holdout": "squares"}, "'squares'.*random, blocks, swaths, gaps, leave-one-out"),
         ({"reference": "kriging"}, "'kriging' is not among the methods: flat"),
         ({"methods": ["kubic"]}, "did you mean cubic"),
         ({"methods": []}, "a raster and a method"),
         ({"fields": {}}, "a raster and a method"),
+        ({"holdout": "leave-one-out", "context": 0.5}, "leave out the context"),
+        ({"truth": noise(), "context": 0.5}, "leave out the context and the hold-out, or the truth"),
+        ({"truth": noise(), "holdout": "gaps"}, "leave out the context and the hold-out, or the truth"),
+        ({"truth": [noise(), noise()]}, r"2 truth\(s\) for 1 raster"),
+        ({"truth": {"other": noise()}}, "no truth for field"),
+        ({"data_range": 0}, "data range of 0"),
         ({"side": 0}, "blocks of 0"),
         ({"most_windows": 0}, "0 windows"),
     ],
@@ -283,3 +318,146 @@ def test_kriging_is_the_reference_where_it_is_there() -> None:
 
     assert evaluate(noise((20, 20)), [Flat(), Named()]).reference == "kriging"
     assert evaluate(noise((20, 20)), [Flat(), Silent()]).reference == "flat"
+
+
+def test_the_public_name_is_the_function() -> None:
+    assert geonp.evaluate(noise((20, 20)), [Flat()]).rows[0].scores is not None
+    assert geonp.evaluate(noise((20, 20)), [Flat()]).rows[0].scores is not None
+
+
+# --- a truth ---
+
+
+def holey(truth: xr.DataArray, share: float = 0.3) -> xr.DataArray:
+    return truth.where(np.random.default_rng(5).random(truth.shape[-2:]) < share)
+
+
+def test_a_truth_is_scored_in_the_gaps_of_the_survey_alone() -> None:
+    truth, method = noise((2, 40, 50)), Flat()
+    survey = holey(truth) + 7  # what is observed differs, and is never compared
+    truth[0, :5] = np.nan
+    row = evaluate(survey, [method], truth=truth).rows[0]
+    np.testing.assert_array_equal(method.given[-1], survey.values)
+    scored = survey.isnull().values & truth.notnull().values
+    assert row.scores.count == scored.sum()
+    level = np.nanmean(survey.values, axis=(1, 2), keepdims=True)
+    error = np.broadcast_to(level.astype("f4"), truth.shape)[scored] - truth.values[scored].astype("f8")
+    assert row.scores.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-6)
+    assert row.filled == survey.isnull().sum()
+
+
+def test_a_truth_that_is_known_nowhere_else_says_what_to_do() -> None:
+    truth = noise()
+    survey = holey(truth)
+    for told in (evaluate(truth, [Flat()], truth=survey), evaluate(survey, [Flat()], truth=survey)):
+        assert "no pixel is hidden" in told.rows[0].failure
+        assert "--truth" in told.rows[0].failure
+
+
+def test_truths_are_named_or_in_order() -> None:
+    truths = {"b": noise(seed=2), "a": noise(seed=1)}
+    surveys = {name: holey(truths[name]) for name in ("a", "b")}
+    named = evaluate(surveys, [Flat()], truth=truths)
+    ordered = evaluate(surveys, [Flat()], truth=[truths["a"], truths["b"]])
+    assert [row.scores for row in named.rows] == [row.scores for row in ordered.rows]
+    seen = sum(int(survey.notnull().sum()) for survey in surveys.values()) / 4000
+    assert f"Scored in the survey's own gaps ({seen:.4g} of it is observed)" in named.to_markdown()
+
+
+def test_a_truth_larger_than_the_survey_is_moved_onto_it() -> None:
+    truth = noise()
+    survey = holey(truth)[7:31, 12:44]
+    cropped = evaluate(survey, [Flat()], truth=truth[7:31, 12:44])
+    with pytest.warns(GeonpWarning, match="moved by -7 rows and -12 columns"):
+        moved = evaluate(survey, [Flat()], truth=truth)
+    assert moved.rows[0].scores == cropped.rows[0].scores
+
+
+def test_windows_of_a_large_survey_lie_where_the_truth_is_known() -> None:
+    truth = noise((1100, 1600))
+    survey = holey(truth)
+    truth[:, :1024] = np.nan
+    done = evaluate(survey, [Flat()], truth=truth, most_windows=2)
+    assert len(done.rows) == 2
+    assert all(row.window.col == 1024 and row.scores.count > 1000 for row in done.rows)
+
+
+# --- degenerate ---
+
+
+def pixel(value: float) -> xr.DataArray:
+    box = GeoBox((1, 1), Affine.translation(500_000, 4_000_000) * Affine.scale(30, -30), "EPSG:32611")
+    return wrap_xr(np.full((1, 1), value, "f4"), box)
+
+
+@pytest.mark.parametrize("holdout", ["random", "blocks", "swaths", "gaps", "leave-one-out"])
+def test_a_raster_of_one_pixel_has_a_row_that_says_why(holdout: str) -> None:
+    done = evaluate(pixel(5.0), ["kriging", "nearest"], holdout=holdout)
+    assert all(row.scores is None for row in done.rows)
+    assert all("observed" in row.failure or "observations" in row.failure for row in done.rows)
+    assert json.loads(done.to_json())["overall"][0]["scores"] is None
+    assert "failed on 1 of 1" in done.to_markdown()
+
+
+def test_a_raster_of_one_pixel_with_a_truth() -> None:
+    missing = evaluate(pixel(np.nan), ["kriging"], truth=pixel(5.0)).rows[0]
+    assert "no pixel of 1 is observed" in missing.failure
+    there = evaluate(pixel(5.0), ["kriging"], truth=pixel(5.0)).rows[0]
+    assert "no pixel is hidden" in there.failure
+
+
+def test_nothing_observed_says_so() -> None:
+    row = evaluate(noise().where(False), [Flat()]).rows[0]
+    assert row.failure.startswith("none of 2000 pixels is observed")
+
+
+def test_two_observations_are_enough_to_score_one() -> None:
+    two = noise((9, 9)).where(False)
+    two[1, 1], two[7, 5] = 3.0, 5.0
+    row = evaluate(two, ["nearest"], context=1).rows[0]
+    assert (row.scores.count, row.scores.rmse) == (1, 2.0)
+
+
+# --- one raster, in blocks ---
+
+
+def test_the_ratio_on_one_raster_is_that_of_its_scores_and_has_an_interval() -> None:
+    done = evaluate(noise((96, 96)), [Flat(), Flat(offset=1.0), Silent(offset=1.0)], reference="flat")
+    first, second, silent = done.overall()
+    a, b = (done.rows[i].scores for i in (1, 0))
+    assert second.rmse_ratio.value == pytest.approx(a.rmse / b.rmse)
+    assert second.crps_ratio.value == pytest.approx(a.crps / b.crps)
+    assert second.rmse_ratio.low < second.rmse_ratio.value < second.rmse_ratio.high
+    assert second.rmse_ratio.pairs == 64
+    assert (first.rmse_ratio.low, first.rmse_ratio.high) == (1, 1)
+    assert silent.rmse_ratio == second.rmse_ratio
+    assert silent.crps_ratio is None
+    assert "blocks of 12 pixels a side" in done.to_markdown()
+
+
+def test_windows_of_one_raster_are_scored_together() -> None:
+    done = evaluate(noise((1100, 1100)), [Flat(), Flat(offset=1.0)], most_windows=2, reference="flat")
+    rows = [row for row in done.rows if row.method == "flat 2"]
+    other = [row for row in done.rows if row.method == "flat"]
+    sums = [sum(r.scores.count * r.scores.rmse**2 for r in group) for group in (rows, other)]
+    ratio = done.overall()[1].rmse_ratio
+    assert ratio.value == pytest.approx(math.sqrt(sums[0] / sums[1]))
+    assert ratio.pairs == 128
+
+
+def test_a_table_shows_the_scores_it_is_asked_for() -> None:
+    done = two_rasters()
+    lines = done.to_markdown(scores=["psnr", "ssim"]).splitlines()
+    assert lines[0].startswith("| method | PSNR (dB) | SSIM | RMSE ratio |")
+    assert any("PSNR (dB) on each" in line for line in lines)
+    with pytest.raises(UsageError, match=r"'psnrr'.*rmse, mae"):
+        done.to_markdown(scores=["psnrr"])
+    with pytest.raises(UsageError, match="no score is named"):
+        done.to_markdown(scores=[])
+
+
+def test_the_peak_of_an_image_is_what_it_is_said_to_be() -> None:
+    image = noise()
+    own, byte = (evaluate(image, [Flat()], data_range=peak).rows[0].scores for peak in (None, 255))
+    spread = float(image.max() - image.min())
+    assert byte.psnr - own.psnr == pytest.approx(20 * math.log10(255 / spread))

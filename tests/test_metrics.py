@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from geonp import metrics
 from geonp.errors import InputError, UsageError
@@ -52,6 +53,36 @@ def test_errors_are_what_they_are_called():
     assert metrics.mae(truth, mean) == pytest.approx(4 / 3)
     assert metrics.bias(truth, mean) == pytest.approx(-2 / 3)
     assert metrics.standardised_rmse(truth, mean, [1.0, 1.0, 9.0]) == pytest.approx(math.sqrt(2 / 3))
+
+
+@calm
+@given(seeds)
+def test_errors_agree_with_scikit_learn(seed):
+    truth, mean, variance = sample(seed)
+    assert metrics.rmse(truth, mean) == pytest.approx(root_mean_squared_error(truth, mean), rel=1e-9)
+    assert metrics.mae(truth, mean) == pytest.approx(mean_absolute_error(truth, mean), rel=1e-9)
+    z = (truth - mean) / np.sqrt(variance)
+    assert metrics.standardised_rmse(truth, mean, variance) == pytest.approx(
+        root_mean_squared_error(z, np.zeros_like(z)), rel=1e-9
+    )
+
+
+def test_scores_far_in_the_tails_are_finite_and_right():
+    """Where a density underflows, and where a deviation is a millionth of the error."""
+    truth, mean, variance = np.array([0.0, 50.0, -1e6]), np.zeros(3), np.array([1.0, 1.0, 1.0])
+    assert metrics.nll(truth, mean, variance) == pytest.approx(-stats.norm.logpdf(truth).mean(), rel=1e-12)
+    # Far from the mean the CRPS is the absolute error less s / sqrt(pi).
+    each = metrics.crps_of_each(truth, mean, variance)
+    np.testing.assert_allclose(each[1:], np.abs(truth[1:]) - 1 / math.sqrt(math.pi), rtol=1e-12)
+    assert metrics.crps(truth, mean, variance) == each.mean()
+
+
+def test_values_known_for_certain_do_not_spoil_the_others():
+    truth, mean, variance = np.array([1.0, 2.0, 3.0]), np.array([1.0, 5.0, 2.0]), np.array([0.0, 0.0, 4.0])
+    lone = metrics.crps([3.0], [2.0], [4.0])
+    np.testing.assert_allclose(metrics.crps_of_each(truth, mean, variance), [0, 3, lone])
+    assert metrics.nll(truth[[0, 2]], mean[[0, 2]], variance[[0, 2]]) == -math.inf
+    assert metrics.nll(truth[1:], mean[1:], variance[1:]) == math.inf
 
 
 def test_float32_is_scored_in_float64():
