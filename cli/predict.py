@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
+from .kriging import memory_of
+from .styled import Styled
 
 if TYPE_CHECKING:
     from geonp.io.outputs import Writer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     "--co", "creation", multiple=True, metavar="KEY=VALUE", help="GDAL creation option; repeatable."
 )
 @click.option("--cog", is_flag=True, help="Write cloud-optimised GeoTIFFs with overviews.")
+@click.option("--style", is_flag=True, help="Write styles for QGIS beside the GeoTIFFs (.qml, .qlr).")
 @options.overwrite
 @options.as_json
 @options.verbosity
@@ -49,6 +52,7 @@ def predict(
     smooth: bool,
     creation: tuple[str, ...],
     cog: bool,
+    style: bool,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -73,17 +77,26 @@ def predict(
     paths = [container] if container else list(rasters.values())
     suffixes = CONTAINER_SUFFIXES if container else RASTER_SUFFIXES
     check_outputs(paths, overwrite=overwrite, inputs=[survey], suffixes=suffixes)
+    if style and container:
+        raise click.UsageError("--style is for GeoTIFF outputs (-o, --mean)")
+    styled = Styled(rasters, survey, overwrite) if style else None
     start = time.perf_counter()
     field = reading.open(survey)
     variance = (container is not None and method.has_variance) or bool({"variance", "std"} & set(rasters))
     ready = begin(field, method, variance=variance, tile=tile, keep_observed=not smooth)
+    memory = memory_of(ready.method, tile, quiet)
     writer = _writer(ready, rasters, container, survey, creation, cog, overwrite)
     with writer:
         pixels = field.size
         pieces = options.progress(ready, pixels, lambda piece: piece.mean.size, quiet, "px")
         for piece in pieces:
             writer.write(piece.window, piece.arrays())
-        writer.commit()
+            if styled is not None:
+                styled.look_at(piece, pixels)
+        if styled is None:
+            writer.commit()
+        else:
+            styled.commit(writer, field)
     seconds = time.perf_counter() - start
     report = {
         "survey": survey,
@@ -91,6 +104,7 @@ def predict(
         "shape": [field.sizes["band"], *grid_shape(field)],
         "observed": ready.summary.observed.tolist(),
         "seconds": round(seconds, 3),
+        **({} if memory is None else {"estimated_memory": memory}),
         **ready.describe(),
     }
     if as_json:

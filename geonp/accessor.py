@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import xarray as xr
 
+from geonp._loading import undisturbed
 from geonp.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ class DataArrayAccessor:
 
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a picture, and how much is observed."""
+        from geonp.report.card import of_array
+
+        return of_array(self._array)
 
     def complete(
         self,
@@ -64,11 +71,12 @@ class DataArrayAccessor:
         ModelError
             If the model file is not one of ours or does not fit the array.
         """
-        from geonp.field import as_field
-        from geonp.io.cf import describe
-        from geonp.methods.choose import choose
-        from geonp.predict import DEFAULT_TILE
-        from geonp.predict import complete as run
+        with undisturbed():
+            from geonp.field import as_field
+            from geonp.io.cf import describe
+            from geonp.methods.choose import choose
+            from geonp.predict import DEFAULT_TILE
+            from geonp.predict import complete as run
 
         done = run(
             as_field(self._array),
@@ -88,6 +96,12 @@ class DatasetAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of a prediction: mean, deviation, and the numbers that matter."""
+        from geonp.report.card import of_dataset
+
+        return of_dataset(self._dataset)
 
     def complete(
         self,
