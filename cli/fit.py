@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from . import options
+from .duration import Duration
 
 if TYPE_CHECKING:
     from geonp.fitting import Fitting
@@ -16,22 +16,6 @@ if TYPE_CHECKING:
 
 BESIDE = ("kriging", "rbf", "cubic", "linear", "nearest")
 COMPARED_TILES = 24
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-class Duration(click.ParamType[float]):
-    """A time such as 90s, 10m or 1.5h; seconds where no unit is given."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
-        if match is None or float(match[1]) == 0:
-            self.fail(f"{value!r} is no time; write 90s, 10m or 1.5h", param, ctx)
-        return float(match[1]) * _UNITS[match[2] or "s"]
 
 
 @click.command()
@@ -40,7 +24,24 @@ class Duration(click.ParamType[float]):
 @click.option(
     "-o", "output", type=options.OUT, default="model.safetensors", show_default=True, help="Model file."
 )
-@click.option("--architecture", default="ifanp", show_default=True, help="Network: ifanp or ifnp.")
+@click.option(
+    "--model",
+    "--architecture",
+    "architecture",
+    default="ifanp",
+    show_default=True,
+    metavar="NAME",
+    help="Network: ifanp, ifnp, ifnp-lpa, ifnp-senet, ifnp-gca, cnp, np, acnp, anp, convcnp, convnp, vae or "
+    "kriged-ifanp.",
+)
+@click.option(
+    "--encoder", metavar="NAME", help="What a convcnp or convnp sees with: residual, unet, vit, ..."
+)
+@click.option(
+    "--attention",
+    metavar="NAME",
+    help="What looks over the features of a convcnp, convnp, ifnp or ifanp: squeeze-excitation, ...",
+)
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the network; repeatable."
 )
@@ -52,8 +53,14 @@ class Duration(click.ParamType[float]):
 @click.option("--max-time", type=Duration(), help="Train this long: 90s, 10m, 1.5h.  [default: 10m]")
 @click.option("--epochs", type=int, help="Train this many epochs.")
 @click.option("--steps-per-epoch", default=100, show_default=True, help="Batches between two validations.")
-@click.option("--learning-rate", default=3e-3, show_default=True, help="Its peak; it rises and falls.")
-@click.option("--from", "start", type=click.Path(), help="Model file to start from.")
+@click.option(
+    "--learning-rate",
+    type=float,
+    help="Its peak; it rises and falls.  [default: 0.003, with --from 0.0005]",
+)
+@click.option(
+    "--from", "start", metavar="FILE|bundled", help="Model to start from: a file, or the bundled one."
+)
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted (OUTPUT.state).")
 @click.option("--log", type=options.OUT, help="CSV file of every step.")
 @click.option(
@@ -74,6 +81,8 @@ def fit(
     context: str,
     output: Path,
     architecture: str,
+    encoder: str | None,
+    attention: str | None,
     settings: tuple[str, ...],
     masks: str,
     tile_size: int,
@@ -81,7 +90,7 @@ def fit(
     max_time: float | None,
     epochs: int | None,
     steps_per_epoch: int,
-    learning_rate: float,
+    learning_rate: float | None,
     start: str | None,
     resume: bool,
     log: Path | None,
@@ -100,6 +109,7 @@ def fit(
     \b
     geonp fit dem_tiles/ --context 0.125
     geonp fit a.tif b.tif --context 0.02:0.3 --masks random:2,swaths,clouds --max-time 1h
+    geonp fit dem_tiles/ --model convcnp --set channels=64 --tile-size 64
     geonp fit dem_tiles/ --resume
     """  # noqa: D301
     from geonp.fitting import Fitting, Recipe
@@ -118,9 +128,11 @@ def fit(
         device=device,
         devices=devices,
         precision=precision,
-        learning_rate=learning_rate,
+        learning_rate=learning_rate or (3e-3 if start is None else 5e-4),
     )
-    recipe = Recipe(architecture, _settings(settings), context, masks, tile_size, batch)
+    blocks = {"encoder": encoder, "attention": attention}
+    chosen = {name: value for name, value in blocks.items() if value is not None}
+    recipe = Recipe(architecture, chosen | _settings(settings), context, masks, tile_size, batch)
     fitting = Fitting(rasters, recipe, how, start)
     if resume:
         fitting.training.resume(state)
@@ -197,7 +209,7 @@ def _train(fitting: Fitting, state: Path, log: Path | None, resumed: bool, quiet
 
 def _compare(fitting: Fitting, model: Path, device: str, seed: int) -> Evaluation:
     """Complete held-out tiles with the model and with other methods."""
-    from geonp.evaluate import evaluate
+    from geonp.evaluation import evaluate
     from geonp.methods.choose import choose
 
     methods = [choose("neural", model, device=device), *(choose(n, device=device, seed=seed) for n in BESIDE)]

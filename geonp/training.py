@@ -137,6 +137,12 @@ class Record:
 def fit(model: Model, batches: Batches, options: Options) -> Iterator[Record]:
     """Train `model` in place, one record a step; at the end, however it comes, it has its best weights.
 
+    Parameters
+    ----------
+    model : the network.
+    batches : where its tasks come from, such as `geonp.tiles.TileSet`.
+    options : how long, how fast, where.
+
     Raises
     ------
     ModelError
@@ -170,7 +176,10 @@ class Progress:
 
 
 def schedule(progress: float, warmup: float) -> float:
-    """Return the learning rate as a fraction of its peak: a linear rise over `warmup`, then half a cosine."""
+    """Return the learning rate at `progress` (0 to 1) as a fraction of its peak.
+
+    It rises linearly over `warmup`, a fraction of the run, then falls along half a cosine.
+    """
     if progress < warmup:
         return progress / warmup
     return 0.5 * (1 + math.cos(math.pi * min((progress - warmup) / (1 - warmup), 1.0)))

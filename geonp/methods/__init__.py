@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from geonp import _loading
 from geonp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,14 @@ __all__ = ["METHODS", "Entry", "method_class", "with_variance"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a method is written, whether it gives a variance, and what it is, in a line."""
+    """What is known of a method before it is imported.
+
+    Parameters
+    ----------
+    module, class_name : where it is written, in `geonp.methods`.
+    has_variance : whether it gives a variance.
+    summary : what it is, in a line.
+    """
 
     module: str
     class_name: str
@@ -44,6 +51,7 @@ METHODS: Final[Mapping[str, Entry]] = MappingProxyType(
         ),
         "idw": Entry("classical", "Idw", False, "inverse distances to 12 neighbours"),
         "rbf": Entry("classical", "Rbf", False, "cubic radial basis functions of 32 neighbours"),
+        "inr": Entry("inr", "Inr", True, "a network of coordinates (SIREN), fitted to the raster itself"),
         "fillnodata": Entry("fillnodata", "FillNodata", False, "GDAL's filling of nodata regions"),
     }
 )
@@ -67,6 +75,6 @@ def method_class(name: str) -> type[Method]:
         close = difflib.get_close_matches(name.lower(), METHODS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise UsageError(f"there is no method {name!r}; {hint}the methods are: {', '.join(METHODS)}")
-    module = importlib.import_module(f"geonp.methods.{entry.module}")
+    module = _loading.load(f"geonp.methods.{entry.module}")
     found: type[Method] = getattr(module, entry.class_name)
     return found

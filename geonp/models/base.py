@@ -50,3 +50,11 @@ class Model(nn.Module, abc.ABC):
     @abc.abstractmethod
     def loss(self, task: Task, generator: torch.Generator | None = None) -> Tensor:
         """Return the training loss of the batch, a scalar."""
+
+    def realisations(self, task: Task, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return `count` surfaces that the model holds possible, without noise, (count, B, C, H, W).
+
+        One for every draw of the latent variable; without one they are all the predicted mean.
+        """
+        mean: Tensor = self(task).mean
+        return mean.expand(count, *mean.shape)

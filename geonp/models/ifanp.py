@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from geonp.errors import ModelError
-from geonp.models.latent import LatentConfig, LatentModel, check_range, known
+from geonp.models.checks import check_odd, check_range
+from geonp.models.latent import LatentConfig, LatentModel, known
 from geonp.nn.attention import ContextIndex, GlobalCrossAttention, LocalPoolingAggregation
 from geonp.nn.blocks import ConvEncoder
 from geonp.tasks import Task
@@ -34,8 +34,7 @@ class IFANPConfig(LatentConfig):
         super().__post_init__()
         check_range("lpa_window", self.lpa_window, 1, 255)
         check_range("gca_layers", self.gca_layers, 0, 32)
-        if self.lpa_window % 2 == 0:
-            raise ModelError(f"lpa_window is {self.lpa_window}; give an odd number of pixels")
+        check_odd("lpa_window", self.lpa_window)
 
 
 class IFANP(LatentModel):
@@ -60,8 +59,8 @@ class IFANP(LatentModel):
         self.gca = nn.ModuleList(GlobalCrossAttention(c) for _ in range(config.gca_layers))
 
     def aggregate(self, features: Tensor) -> Tensor:
-        """Return R' after local pooling aggregation."""
-        smoothed: Tensor = self.lpa(features)
+        """Return R' after local pooling aggregation, and after the attention, if there is one."""
+        smoothed: Tensor = self.attention(self.lpa(features))
         return smoothed
 
     def attend(self, task: Task, matrix: Tensor) -> Tensor | None:

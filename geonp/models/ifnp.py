@@ -10,13 +10,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from geonp.models.latent import LatentConfig, LatentModel
-from geonp.tasks import Task
 
 
 class IFNP(LatentModel):
     """Image-faced neural process (figure 2, solid lines); see `LatentModel`.
 
     All it knows of the context is one vector: it gives the gist of a field, and does not honour observations.
+    With `attention` on R' it is one of the paper's ablations: squeeze-and-excitation is its IFANP (SENet).
     """
 
     name: ClassVar[str] = "ifnp"
@@ -25,9 +25,6 @@ class IFNP(LatentModel):
         super().__init__(config)
 
     def aggregate(self, features: Tensor) -> Tensor:
-        """Return R' as it is."""
-        return features
-
-    def attend(self, task: Task, matrix: Tensor) -> None:
-        """There is no deterministic path."""
-        return
+        """Return R' after the attention, if there is one."""
+        seen: Tensor = self.attention(features)
+        return seen

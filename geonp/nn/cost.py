@@ -53,7 +53,7 @@ def convolution(inputs: int, outputs: int, kernel: int, height: int, width: int,
 def doubling(inputs: int, outputs: int, kernel: int, height: int, width: int) -> Cost:
     """Return the cost of a transposed convolution of stride 2: `height` x `width` pixels become 4 times as many.
 
-    The kernel is applied once a pixel of the input.
+    The kernel is applied once a pixel of the input, from `inputs` channels to `outputs`.
     """
     once = convolution(inputs, outputs, kernel, height, width)
     return Cost(once.flops, 4 * once.bytes)

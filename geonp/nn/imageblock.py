@@ -16,7 +16,7 @@ def points(image: Tensor) -> Tensor:
 
 
 def picture(points: Tensor, height: int, width: int) -> Tensor:
-    """Return a list of pixels (B, H W, C), row by row, as an image (B, C, H, W)."""
+    """Return pixels that are listed as points (B, H W, C), row by row, as an image (B, C, H, W)."""
     batch, _, channels = points.shape
     return points.transpose(1, 2).reshape(batch, channels, height, width)
 

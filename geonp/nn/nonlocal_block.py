@@ -23,7 +23,7 @@ from geonp.nn.multihead import multihead, multihead_cost
 
 
 def pointwise(channels_in: int, channels_out: int) -> nn.Conv2d:
-    """Return a linear embedding of every pixel."""
+    """Return a linear embedding of every pixel, from `channels_in` to `channels_out` numbers."""
     return nn.Conv2d(channels_in, channels_out, 1, bias=False)
 
 

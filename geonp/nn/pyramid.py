@@ -14,7 +14,7 @@ from geonp.nn.cost import Cost, convolution, doubling
 
 
 def sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    """Return height and width at every resolution, the finest first."""
+    """Return height and width at every resolution of `levels`, the finest first."""
     found = [(height, width)]
     for _ in range(levels - 1):
         height, width = -(-height // 2), -(-width // 2)
@@ -25,8 +25,8 @@ def sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
 def reach(levels: int, kernel: int) -> int:
     """Return the pixels beside a pixel that a U-Net with two convolutions a block looks at, an upper bound.
 
-    The widest way leads down to the coarsest resolution and up again: two convolutions at every resolution each
-    way, and a shift within a coarsest pixel.
+    The widest way leads down to the coarsest of `levels` resolutions and up again: two convolutions at every
+    resolution each way, and a shift within a coarsest pixel.
     """
     coarsest = 1 << (levels - 1)
     return kernel // 2 * (4 * (coarsest - 1) + 2 * coarsest) + coarsest - 1

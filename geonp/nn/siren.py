@@ -34,8 +34,8 @@ class FourierFeatures(nn.Module):
 class SineLayer(nn.Module):
     """sin(omega_0 (W x + b)) (Sitzmann et al. 2020, "Implicit neural representations", section 3.2).
 
-    W is uniform in +-sqrt(6 / inputs) / omega_0. With inputs that are themselves sines, what enters the sine
-    is then about Normal(0, 1) and what leaves it follows the arcsine distribution, at any depth (theorem 1.8).
+    W, of shape (outputs, inputs), is uniform in +-sqrt(6 / inputs) / omega_0. With inputs that are themselves
+    sines, what enters the sine is then about Normal(0, 1) before training, at any depth (theorem 1.8).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:

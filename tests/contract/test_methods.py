@@ -18,6 +18,7 @@ from geonp.errors import UsageError
 from geonp.methods import METHODS, method_class, with_variance
 from geonp.methods.base import Method
 from geonp.methods.flagship import Flagship
+from geonp.methods.inr import Inr
 from geonp.predict import complete
 
 # A network has no weights of its own to be tested with; its tests are beside its training.
@@ -42,7 +43,11 @@ Run = Callable[[str], xr.Dataset]
 
 def build(name: str) -> Method:
     # From eight sides the network takes eight times as long, and is held to nothing more here.
-    return Flagship(orientations=1) if name == "bundled" else method_class(name)()
+    if name == "bundled":
+        return Flagship(orientations=1)
+    if name == "inr":
+        return Inr(frequencies=48, width=48, steps=150)
+    return method_class(name)()
 
 
 def run(name: str, field: xr.DataArray, tile: int = 1024) -> xr.Dataset:

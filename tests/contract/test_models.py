@@ -8,14 +8,38 @@ import pytest
 import torch
 
 from geonp.errors import ModelError, UsageError
-from geonp.models import ARCHITECTURES, Model, config_from, create, restore, weights
+from geonp.models import (
+    ARCHITECTURES,
+    Model,
+    config_from,
+    create,
+    matched,
+    names,
+    parameters,
+    resolve,
+    restore,
+    weights,
+)
 from geonp.models.ifanp import IFANPConfig
 from geonp.models.latent import Latent, LatentConfig
 from geonp.nn.attention import window_weights
 from geonp.tasks import Task, coordinates
 
 SIZES = [(7, 9), (16, 16), (33, 20), (1, 5)]
-every = pytest.mark.parametrize("name", ARCHITECTURES)
+SMALL: dict[str, dict[str, object]] = {
+    **{
+        name: {"channels": 16, "latent": 8}
+        for name in ("ifnp", "ifanp", "ifnp-lpa", "ifnp-senet", "ifnp-gca")
+    },
+    **{name: {"channels": 16} for name in ("cnp", "acnp")},
+    **{name: {"channels": 16, "latent": 8} for name in ("np", "anp", "vae")},
+    "convcnp": {"channels": 16, "depth": 2, "kernel": 3, "head_layers": 2, "head_width": 16},
+    "convnp": {"channels": 16, "depth": 1, "kernel": 3, "head_layers": 1, "head_width": 16, "latent": 4},
+    "kriged-ifanp": {"width": 16},
+}
+"""Sizes at which the contract is checked; a test of its own holds the usual ones to a single step."""
+
+every = pytest.mark.parametrize("name", names())
 bands = pytest.mark.parametrize("bands", [1, 3])
 sizes = pytest.mark.parametrize("size", SIZES, ids=str)
 
@@ -27,9 +51,14 @@ def task(bands: int, size: tuple[int, int], share: float = 0.3, fields: int = 2,
     return Task(values, context, 1 - context, torch.tensor([[30.0, 20.0]]).expand(fields, 2))
 
 
+def fresh(name: str, bands: int = 1, seed: int = 0, **settings: object) -> Model:
+    architecture, chosen = resolve(name, {"bands": bands, **SMALL[name], **settings})
+    return create(architecture, config_from(architecture, chosen), seed)
+
+
 def model(name: str, bands: int = 1, **settings: object) -> Model:
     """A network that is not fresh: heads that start at zero would hide what they ignore."""
-    net = create(name, config_from(name, {"bands": bands, **settings}))
+    net = fresh(name, bands, **settings)
     g = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -44,7 +73,7 @@ def test_density_shapes_and_dtype(name: str, bands: int, size: tuple[int, int]) 
     net, given = model(name, bands), task(bands, size)
     told = net(given)
     assert net.bands == bands
-    assert net.name == name
+    assert net.name == resolve(name).architecture
     assert told.mean.shape == told.std.shape == given.values.shape
     assert told.mean.dtype == told.std.dtype == torch.float32
     assert (told.std > 0).all()
@@ -109,7 +138,7 @@ def test_the_forward_pass_is_deterministic_and_the_loss_a_function_of_its_genera
 def test_a_seed_makes_a_network_and_leaves_the_global_one_alone(name: str) -> None:
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    one, same, other = (weights(create(name, seed=s)) for s in (1, 1, 2))
+    one, same, other = (weights(fresh(name, seed=s)) for s in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(np.array_equal(one[k], same[k]) for k in one)
     assert not all(np.array_equal(one[k], other[k]) for k in one)
@@ -117,7 +146,7 @@ def test_a_seed_makes_a_network_and_leaves_the_global_one_alone(name: str) -> No
 
 @every
 def test_a_few_steps_lower_the_loss(name: str) -> None:
-    net, given = create(name), task(1, (12, 12), fields=4)
+    net, given = fresh(name), task(1, (12, 12), fields=4)
     given = replace(given, values=coordinates(given)[:, :1] ** 2 * 3)
     optimiser = torch.optim.Adam(net.parameters(), 1e-3)
     losses = []
@@ -134,7 +163,7 @@ def test_a_few_steps_lower_the_loss(name: str) -> None:
 def test_weights_go_out_and_come_back(name: str) -> None:
     net = model(name)
     config = {k: getattr(net.config, k) for k in net.config.__dataclass_fields__}
-    again = restore(name, config, weights(net))
+    again = restore(net.name, config, weights(net))
     given = task(1, (9, 8))
     assert torch.equal(net.eval()(given).mean, again(given).mean)
     assert all(p.requires_grad for p in again.parameters())
@@ -147,11 +176,11 @@ def test_tensors_that_do_not_fit_are_refused(name: str) -> None:
     good = weights(net)
     key = next(iter(good))
     with pytest.raises(ModelError, match="missing"):
-        restore(name, config, {k: v for k, v in good.items() if k != key})
+        restore(net.name, config, {k: v for k, v in good.items() if k != key})
     with pytest.raises(ModelError, match="not part of"):
-        restore(name, config, good | {"extra": good[key]})
+        restore(net.name, config, good | {"extra": good[key]})
     with pytest.raises(ModelError, match=r"shape .* need"):
-        restore(name, config, good | {key: good[key][..., None]})
+        restore(net.name, config, good | {key: good[key][..., None]})
 
 
 @every
@@ -168,7 +197,45 @@ def test_tensors_that_do_not_fit_are_refused(name: str) -> None:
 )
 def test_settings_are_checked(name: str, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        config_from(name, changes)
+        config_from(*resolve(name, changes))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_usual_sizes_tell_every_pixel(name: str) -> None:
+    told = create(name)(task(1, (8, 8), fields=1))
+    assert told.mean.shape == (1, 1, 8, 8)
+    assert told.std.isfinite().all()
+
+
+@every
+def test_realisations_are_surfaces_and_a_function_of_their_generator(name: str) -> None:
+    net, given = model(name, 2), task(2, (9, 8))
+    with torch.no_grad():
+        drawn, same, other = (net.realisations(given, 3, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert drawn.shape == (3, 2, 2, 9, 8)
+    assert drawn.isfinite().all()
+    assert torch.equal(drawn, same)
+    latent = "latent" in net.config.__dataclass_fields__
+    assert torch.equal(drawn[0], drawn[1]) is not latent
+    assert torch.equal(drawn, other) is not latent
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("channels", [32, 64])
+@pytest.mark.parametrize("name", ["ifnp", "ifnp-lpa", "ifnp-senet", "ifnp-gca", "np", "vae", "convcnp"])
+def test_networks_are_matched_in_parameters(name: str, bands: int, channels: int) -> None:
+    wanted = parameters("ifanp", {"bands": bands, "channels": channels})
+    found = matched(name, wanted, {"bands": bands})
+    net = create(found.architecture, config_from(*found))
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(wanted, rel=0.05)
+    assert resolve(name).settings.items() <= found.settings.items()
+
+
+def test_what_cannot_be_matched_says_so() -> None:
+    with pytest.raises(ModelError, match="cannot have about 10 parameters"):
+        matched("ifnp", 10)
+    with pytest.raises(UsageError, match="ifnp-senet"):
+        parameters("unknown")
 
 
 def test_an_unknown_architecture_names_those_there_are() -> None:
@@ -219,7 +286,7 @@ def test_the_divergence_is_that_of_normal_distributions() -> None:
     torch.testing.assert_close(one.divergence(one), torch.zeros(3))
 
 
-@pytest.mark.parametrize("name", ["ifnp", "ifanp"])
+@pytest.mark.parametrize("name", ["ifnp", "ifanp", "np", "anp"])
 @pytest.mark.parametrize("samples", [1, 4])
 @pytest.mark.parametrize("noise", [None, 0.3])
 def test_the_loss_is_equation_6(name: str, samples: int, noise: float | None) -> None:
