@@ -6,12 +6,12 @@ READY := $(VENV)/.ready
 # Larger tests read a folder of public rasters where there is one; without it they are skipped.
 export GEONP_DATA ?= $(wildcard $(abspath ../shared/data))
 
-.PHONY: demo test check docs constraints clean
+.PHONY: demo test check browser docs constraints clean
 
 demo: $(READY)
 	$(BIN)/geonp demo --output demo --overwrite
 
-test: check
+test: check browser
 	$(BIN)/python -m pytest
 
 check: $(READY)
@@ -19,6 +19,11 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Reports are tested in a real browser, which Debian has; where it cannot be installed, that test is skipped.
+browser:
+	@command -v chromedriver >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+	  { apt-get update -qq && apt-get install -qq -y chromium chromium-driver; } >/dev/null 2>&1 || true
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
