@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from geonp.errors import ModelError
 from geonp.models.base import Gaussian, Model
-from geonp.models.latent import check_range
+from geonp.models.checks import check_range
 from geonp.nn.unet import UNet
 from geonp.tasks import Task
 
