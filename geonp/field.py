@@ -179,7 +179,14 @@ def _crs(wkt: str) -> CRS:
 
 @dataclass(frozen=True)
 class Summary:
-    """What one pass over a field finds in each band. Every array has one entry a band."""
+    """What one pass over a field finds in each band. Every array has one entry a band.
+
+    Parameters
+    ----------
+    pixels : of the raster.
+    observed, infinite : how many of them hold a finite value, and an infinite one, which counts as none.
+    minimum, maximum, mean, variance : of the finite values; the variance is that of a population.
+    """
 
     pixels: int
     observed: NDArray[np.int64]

@@ -64,7 +64,7 @@ class Context:
 
 
 def parse_context(text: str | float) -> Context:
-    """Read a context: `0 < x < 1` is a fraction, an integer >= 1 a count, `0.02:0.3` a range of fractions.
+    """Read a context as text or as a number: `0 < x < 1` is a fraction, an integer >= 1 a count, `0.02:0.3` a range of fractions.
 
     Raises
     ------
@@ -220,7 +220,7 @@ class Mixture:
 
 
 def parse_masks(text: str) -> Mixture:
-    """Read a mixture: kinds separated by commas, each with an optional weight (`random:3,blocks,clouds`).
+    """Read a mixture from text: kinds separated by commas, each with an optional weight (`random:3,blocks,clouds`).
 
     Raises
     ------

@@ -121,6 +121,7 @@ def begin(
 class Completion:
     """A field and the method prepared for it (None where nothing can be learnt, or nothing is to be filled).
 
+    `summary` is what a pass over the field found; `variance`, `tile` and `keep_observed` are those of `complete`.
     Iterating completes the field and yields finished pieces in raster order, every pixel once; memory is
     bounded by a strip of windows, not by the raster.
     """

@@ -75,6 +75,10 @@ def split_rasters(
 
     Parameters
     ----------
+    shapes : rows and columns of every raster.
+    size : side of a crop in pixels.
+    rng : decides which are set aside.
+    share : of the pixels.
     usable : tells whether a cell has enough known pixels to be worth validating on; asked in random order
         until enough cells have been found. Where none is, the first ones drawn are taken.
 
@@ -131,7 +135,7 @@ def centre(window: Window, size: int) -> Window:
 
 
 def overlap(a: Window, b: Window) -> bool:
-    """Return whether two windows share a pixel."""
+    """Return whether two windows `a` and `b` share a pixel."""
     return a.row < b.stop[0] and b.row < a.stop[0] and a.col < b.stop[1] and b.col < a.stop[1]
 
 

@@ -119,5 +119,5 @@ def _standard(field: Array) -> Array:
 
 
 def smoothed(field: Array, pixels: float) -> Array:
-    """Return a field seen by a blurrier instrument, standardised."""
+    """Return a field seen by an instrument that blurs it over so many pixels, standardised."""
     return _standard(gaussian_filter(field, pixels, mode="reflect"))
