@@ -1,0 +1,135 @@
+"""Image completion as the neural-process papers score it: the log-likelihood of a pixel.
+
+Source: Garnelo et al. (2018), "Conditional neural processes", section 4.2; Kim et al. (2019), "Attentive neural
+processes", section 4.2; Gordon et al. (2020), "Convolutional conditional neural processes", section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from geonp.benchmarks.contest import Contest, hold
+from geonp.benchmarks.images import Images, test_tasks
+from geonp.benchmarks.panels import samples
+from geonp.benchmarks.plan import Budget, Plan
+from geonp.benchmarks.result import Cell, Column, Picture, Result, Table
+from geonp.benchmarks.runs import Found, Trained, Workplace
+from geonp.benchmarks.scores import pixels_per_second, score
+from geonp.benchmarks.systems import System
+
+CONTEXT = (0.01, 0.5)
+FRACTIONS = (0.05, 0.1, 0.3, 0.5)
+FLOOR = 0.1
+REFERENCE = System("IFANP", "ifanp")
+SYSTEMS = (
+    System("CNP", "cnp"),
+    System("NP", "np"),
+    System("attentive CNP", "acnp", (("heads", 4),)),
+    System("attentive NP", "anp", (("heads", 4),)),
+    System("ConvCNP", "convcnp", (("head_width", 32),)),
+    System("ConvNP", "convnp", (("head_width", 32), ("samples", 2))),
+    System("IFNP", "ifnp"),
+    REFERENCE,
+)
+
+PLANS = MappingProxyType(
+    {
+        Budget.CPU: Plan(32, 250, 16, 3e-3, 1, 100, 50, 125),
+        Budget.FULL: Plan(128, 100_000, 16, 1e-3, 3, 5000, 500, 2000),
+    }
+)
+
+DIFFERENCES = (
+    f"Pixels are on a scale from 0 to 1; deviations below {FLOOR} are raised to {FLOOR} when they are scored. The "
+    "neural-process literature builds that floor into the network; here networks train without it.",
+    "A density of one band can be no higher than 1.38 nats with that floor; bands are summed, pixels averaged.",
+    "Latent models are scored at the mean of q(z | context), not by importance sampling; the ConvNP by the normal "
+    "distribution with mean and variance of its draws.",
+    "All networks have about as many parameters; in the papers they differ.",
+    "MNIST and FashionMNIST stand on a canvas of 32 x 32 pixels, which adds known-looking background.",
+)
+
+
+def run(sets: Sequence[Images], plan: Plan, budget: Budget, work: Workplace) -> Result:
+    """Train the neural processes on contexts of 1 to 50 % and score them at four densities."""
+    contests = {
+        images.name: hold(SYSTEMS, REFERENCE, images, CONTEXT, plan, work, _Scorer(images, plan))
+        for images in sets
+    }
+    return Result(
+        benchmark="completion",
+        budget=budget,
+        short=budget is Budget.CPU,
+        data=tuple(f"{images.name}: {images.source}" for images in sets),
+        seeds=tuple(range(plan.seeds)),
+        settings=(
+            (
+                "training",
+                f"{plan.steps} steps of {plan.batch} images, {CONTEXT[0]:.0%} to {CONTEXT[1]:.0%} seen",
+            ),
+            ("tested", f"up to {plan.tested} images, all pixels, and those that were hidden"),
+            ("floor of the deviation", f"{FLOOR} on a scale from 0 to 1"),
+            *contests[sets[0].name].settings(),
+        ),
+        differences=DIFFERENCES,
+        findings=tuple(_finding(name, contest) for name, contest in contests.items()),
+        tables=tuple(_table(images.name, contests[images.name], plan) for images in sets),
+        pictures=tuple(
+            Picture(f"{images.name}_samples", samples(images, contests[images.name].models))
+            for images in sets
+        ),
+    )
+
+
+class _Scorer:
+    """Scores a trained network on the test images of one set."""
+
+    def __init__(self, images: Images, plan: Plan) -> None:
+        self._images, self._plan = images, plan
+
+    def __call__(self, trained: Trained) -> Found:
+        images = self._images
+        out: dict[str, float] = {}
+        for fraction in FRACTIONS:
+            given = test_tasks(images, self._plan.tested, fraction)
+            scored = score(trained.model, given, images.brightest, FLOOR)
+            out[_name("all", fraction)] = scored.log_likelihood
+            out[_name("hidden", fraction)] = scored.hidden_log_likelihood
+        task, _ = next(iter(test_tasks(images, self._plan.tested, FRACTIONS[-1])))
+        out["pixels_per_second"] = pixels_per_second(trained.model, task)
+        if trained.steps_per_second is not None:
+            out["steps_per_second"] = trained.steps_per_second
+        return out
+
+
+def _table(name: str, contest: Contest, plan: Plan) -> Table:
+    columns = (
+        Column("model", "model"),
+        Column("parameters", "parameters"),
+        *(Column(_name("all", f), f"all, {f:.0%}", 3) for f in FRACTIONS),
+        *(Column(_name("hidden", f), f"hidden, {f:.0%}", 3) for f in FRACTIONS),
+        Column("steps_per_second", "steps/s", 1),
+        Column("pixels_per_second", "pixels/s", 0),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (label, contest.sizes[label].parameters, *(contest.spread(label, c.name) for c in columns[2:]))
+        for label in contest.found
+    ]
+    title = f"{name}: log-likelihood in nats a pixel, mean ± deviation of {plan.seeds} seed(s)"
+    return Table(title, columns, tuple(rows))
+
+
+def _finding(name: str, contest: Contest) -> str:
+    means = {
+        label: float(np.mean([one[_name("hidden", f)] for one in found for f in FRACTIONS]))
+        for label, found in contest.found.items()
+    }
+    order = sorted(means, key=lambda label: means[label], reverse=True)
+    return f"{name}: hidden pixels, mean of the densities: {', '.join(f'{k} {means[k]:.2f}' for k in order)}."
+
+
+def _name(which: str, fraction: float) -> str:
+    return f"{which}_{round(fraction * 100)}"

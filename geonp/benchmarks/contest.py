@@ -1,0 +1,70 @@
+"""Networks of one size, trained with several seeds on one set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from geonp.benchmarks.images import Images
+from geonp.benchmarks.plan import Plan
+from geonp.benchmarks.result import Spread
+from geonp.benchmarks.runs import Found, Trained, Workplace, train
+from geonp.benchmarks.systems import Sized, System, sized
+from geonp.models.base import Model
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What came of it.
+
+    Parameters
+    ----------
+    found : scores of every seed, by the label of the system.
+    models : the networks of the first seed.
+    sizes : their architectures, configs and numbers of parameters.
+    """
+
+    found: Mapping[str, Sequence[Found]]
+    models: Mapping[str, Model]
+    sizes: Mapping[str, Sized]
+
+    def spread(self, label: str, score: str) -> Spread | None:
+        """Return a score over the seeds; None where the system has no such score."""
+        values = [one[score] for one in self.found[label] if score in one]
+        return Spread.of(values) if values else None
+
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """Return every system's settings as text."""
+        return tuple((label, str(size)) for label, size in self.sizes.items())
+
+
+def hold(
+    systems: Sequence[System],
+    reference: System,
+    images: Images,
+    context: tuple[float, float],
+    plan: Plan,
+    work: Workplace,
+    scored: Callable[[Trained], Found],
+) -> Contest:
+    """Train every system with every seed, all with about as many parameters as the reference, and score it."""
+    wanted = sized(reference, images.bands, channels=plan.channels).parameters
+    sizes = {system.label: sized(system, images.bands, count=wanted) for system in systems}
+    found: dict[str, list[Found]] = {system.label: [] for system in systems}
+    models: dict[str, Model] = {}
+    for seed in range(plan.seeds):
+        for label, size in sizes.items():
+            key = f"{images.name} {label} {seed}"
+            training = partial(train, key, size, images, context, plan, seed, work)
+            if seed == 0:
+                first = training()
+                models[label] = first.model
+                found[label].append(work.score(key, partial(scored, first)))
+            else:
+                found[label].append(work.score(key, partial(_both, training, scored)))
+    return Contest(found, models, sizes)
+
+
+def _both(training: Callable[[], Trained], scored: Callable[[Trained], Found]) -> Found:
+    return scored(training())
