@@ -13,7 +13,20 @@ import click
 from geonp import __version__
 from geonp.errors import GeonpError, UsageError
 
-COMMANDS = ("fit", "predict", "evaluate", "variogram", "info", "demo")
+COMMANDS = (
+    "fit",
+    "predict",
+    "evaluate",
+    "report",
+    "simulate",
+    "exceed",
+    "suggest",
+    "variogram",
+    "datasets",
+    "benchmark",
+    "info",
+    "demo",
+)
 INTERRUPTED, TERMINATED = 130, 143
 
 

@@ -6,19 +6,21 @@ registered as soon as xarray is there.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from geonp import _register
+from geonp import _loading, _register
 from geonp.errors import GeonpError, GeonpWarning
 
 if TYPE_CHECKING:
-    from geonp.evaluate import evaluate
+    from geonp.evaluation import evaluate
+    from geonp.exceedance import exceed
     from geonp.fitting import fit
     from geonp.io import open_field
     from geonp.kriging import krige
     from geonp.methods.choose import load
     from geonp.predict import complete
+    from geonp.simulation import simulate
+    from geonp.suggestion import suggest
 
 __version__ = "0.1.0"
 
@@ -28,25 +30,31 @@ __all__ = [
     "__version__",
     "complete",
     "evaluate",
+    "exceed",
     "fit",
     "krige",
     "load",
     "open_field",
+    "simulate",
+    "suggest",
 ]
 
 _HOME = {
     "complete": "geonp.predict",
-    "evaluate": "geonp.evaluate",
+    "evaluate": "geonp.evaluation",
+    "exceed": "geonp.exceedance",
     "fit": "geonp.fitting",
     "krige": "geonp.kriging",
     "load": "geonp.methods.choose",
     "open_field": "geonp.io",
+    "simulate": "geonp.simulation",
+    "suggest": "geonp.suggestion",
 }
 
 
 def __getattr__(name: str) -> object:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        return getattr(_loading.load(_HOME[name]), name)
     raise AttributeError(f"module 'geonp' has no attribute {name!r}")
 
 

@@ -64,7 +64,9 @@ class Context:
 
 
 def parse_context(text: str | float) -> Context:
-    """Read a context as text or as a number: `0 < x < 1` is a fraction, an integer >= 1 a count, `0.02:0.3` a range of fractions.
+    """Read a context as text or as a number.
+
+    `0 < x < 1` is a fraction, an integer >= 1 a count, `0.02:0.3` a range of fractions.
 
     Raises
     ------

@@ -1,0 +1,299 @@
+"""Kriging of several fields that are observed at the same pixels: one factor, many right-hand sides.
+
+Kriging weights depend on where observations are, not on what they say. Whatever number of fields shares the
+places of its observations, each neighbourhood is factorised once; a further field costs a product of matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geonp.kriging.blend import Blend
+from geonp.kriging.board import Board, Pixels, Tiles
+from geonp.kriging.exact import Exact
+from geonp.kriging.layout import LEAST_TILE, Layout
+from geonp.kriging.local import Groups
+from geonp.kriging.neighbours import Index
+from geonp.kriging.points import Observations
+from geonp.kriging.raster import (
+    _EXACT_BLOCK,
+    _LEAST,
+    _LEAST_A_QUARTER,
+    _NUDGE,
+    RasterKriging,
+    _around,
+)
+from geonp.kriging.solver import Solver
+from geonp.kriging.survey import Block
+from geonp.kriging.system import System
+from geonp.kriging.threads import each
+from geonp.kriging.tiles import _BUCKET, Canvas, _batch, _Lags
+from geonp.kriging.trend import drift_columns, standardiser
+
+Array = NDArray[np.float64]
+Layers = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Everywhere = Callable[[], Array]
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Several(RasterKriging):
+    """A raster kriging that completes several fields at once.
+
+    It solves the systems that `RasterKriging` solves, tile by tile in the same way, so that each field comes out
+    as if it had been kriged alone.
+    """
+
+    @classmethod
+    def of(cls, kriging: RasterKriging) -> Self:
+        """Return `kriging` for several fields; observed pixels are left out of what it completes."""
+        own = {f.name: getattr(kriging, f.name) for f in fields(RasterKriging)}
+        return cls(**(own | {"smooth": False}))
+
+    def complete_all(
+        self, given: Block, layers: Layers, everywhere: Everywhere, wanted: Pixels
+    ) -> tuple[Array, Array]:
+        """Krige the holes of a window in every field.
+
+        Parameters
+        ----------
+        given : the window with `halo` pixels around it, cut off at the edge of the raster; where it is finite,
+            the fields are observed.
+        layers : (R, H, W), the fields at the pixels of `given`; read where they are observed.
+        everywhere : returns the fields (R, N) at the observations of the survey; called where a hole is kriged
+            from afar.
+        wanted : the window.
+
+        Returns
+        -------
+        tuple of ndarray
+            Means (R, rows, columns) of the latent field, and the variance (rows, columns), which all share.
+            NaN at observed pixels.
+        """
+        holes = np.isnan(given.values[wanted.within(given.row, given.col)])
+        found = np.full((len(layers) + 1, *holes.shape), np.nan)
+        if holes.any():
+            fill = self._exactly if self.exact else self._by_tiles
+            found[:, holes] = fill(given, layers, everywhere, wanted, holes)[:, holes]
+        return found[:-1], found[-1]
+
+    def _exactly(
+        self, given: Block, layers: Layers, everywhere: Everywhere, wanted: Pixels, holes: Mask
+    ) -> Array:
+        system = Exact.of(self.observations, self.solver)
+        layout = Layout((_EXACT_BLOCK, _EXACT_BLOCK), (0, 0))
+        board = Board.of(given, wanted, holes, layout, self.shape, self.spacing, self.solver.device)
+        tiles, frame = board.tiles(layout), system.frame
+        found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
+        values = everywhere()
+        centre = values.mean(1) if self.solver.kind != "simple" else np.full(len(values), self.solver.mean)
+        z = frame.send((values - centre[:, None]).T).to(self.solver.dtype)[None]
+        for i, place in enumerate(board.pixels(tiles)):
+            covariates = given.covariates(*place.astype(np.int64).T)
+            cross = frame.covariance(system.observations.coords, place * self.spacing)[None]
+            columns = frame.columns(place * self.spacing, covariates)[None]
+            means, variance = _predict(system.system, z, cross, columns, self.solver.covariance.sill)
+            here = np.concatenate([means[0].double().cpu().numpy() + centre[:, None], variance.cpu().numpy()])
+            _put(found, tiles.pick(np.arange(len(tiles)) == i), here[:, None])
+        return np.asarray(found[:, *wanted.within(board.row, board.col)])
+
+    def _by_tiles(
+        self, given: Block, layers: Layers, everywhere: Everywhere, wanted: Pixels, holes: Mask
+    ) -> Array:
+        board = Board.of(given, wanted, holes, self.layout, self.shape, self.spacing, self.solver.device)
+        canvas = self._canvas(given, layers, board)
+        tiles, lonely = board.tiles(self.layout), np.zeros_like(board.holes)
+        found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
+        least = min(_LEAST, -(-self._count // 3))
+        while len(tiles):
+            count, fewest = board.count(tiles)
+            crowded = count > tiles.layout.crowded
+            plain = ~crowded & (count >= least) & (fewest >= _LEAST_A_QUARTER)
+            split = crowded & (min(tiles.layout.tile) >= 2 * LEAST_TILE)
+            if plain.any():
+                _krige_tiles(board.canvas, canvas, tiles.pick(plain), count[plain], self.solver, found)
+            rest = tiles.pick(~plain & ~split)
+            board.cells(lonely, rest.layout)[rest.rows, :, rest.cols] = True
+            tiles = board.with_holes(tiles.pick(split).quarters())
+        lonely &= board.holes
+        if lonely.any():
+            self._lonely(board, lonely, given, layers, everywhere(), found)
+        return np.asarray(found[:, *wanted.within(board.row, board.col)])
+
+    def _canvas(self, given: Block, layers: Layers, board: Board) -> Tensor:
+        """Return the fields (R, H, W) on the pixels of the board's canvas, 0 where they are not observed."""
+        top, left = board.row - board.canvas.margin[0], board.col - board.canvas.margin[1]
+        height, width = board.canvas.values.shape
+        out = np.zeros((len(layers), height, width), np.float32)
+        rows = slice(max(top, given.row), min(top + height, given.row + given.values.shape[0]))
+        cols = slice(max(left, given.col), min(left + width, given.col + given.values.shape[1]))
+        out[:, rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = layers[
+            :, rows.start - given.row : rows.stop - given.row, cols.start - given.col : cols.stop - given.col
+        ]
+        return torch.where(board.canvas.seen, torch.from_numpy(out).to(self.solver.device), 0)
+
+    def _lonely(
+        self, board: Board, lonely: Mask, given: Block, layers: Layers, everywhere: Array, found: Array
+    ) -> None:
+        """Krige the pixels `lonely` from neighbours wherever they are, as `RasterKriging` does."""
+        total = np.zeros_like(found)
+        for level, share in enumerate(self._shares(board.region, lonely)):
+            tile = (self.layout.tile[0] << level, self.layout.tile[1] << level)
+            blend = Blend.over(board.region, share > 0, tile)
+            near = None if level or self.survey.complete else _around(blend, given, self._reach)
+            search, observations = self._search(near), self._observed(self.spacing, near)
+            values = everywhere
+            if near is not None:
+                around = layers[:, near.rows - given.row, near.cols - given.col]
+                values = np.concatenate([everywhere, around], 1)
+            # A blend sums two layers at a time.
+            blends = [replace(blend, sums=np.zeros_like(blend.sums)) for _ in range(0, len(found), 2)]
+            for nodes in blend.colours():
+                index = search.near(self._place(nodes.middles + _NUDGE))
+                covariates = given.covariates(*np.moveaxis(nodes.pixels.astype(np.int64), -1, 0))
+                targets = Groups(nodes.pixels * self.spacing, covariates)
+                told = _krige_groups(observations, values, index, targets, self.solver)
+                for i, part in enumerate(blends):
+                    part.add(nodes, told[2 * i], told[min(2 * i + 1, len(told) - 1)])
+            for i, part in enumerate(blends):
+                total[2 * i : 2 * i + 2] += share * part.result[: len(total) - 2 * i]
+        found[:, lonely] = total[:, lonely]
+
+
+def _put(found: Array, tiles: Tiles, here: Array) -> None:
+    """Note what was found for some tiles, (R, N, m), in `found` (R, rows, columns)."""
+    for store, value in zip(found, here, strict=True):
+        Board.cells(store, tiles.layout)[tiles.rows, :, tiles.cols] = value.reshape(-1, *tiles.layout.tile)
+
+
+def _predict(system: System, z: Tensor, cross: Tensor, f: Tensor, sill: float) -> tuple[Tensor, Tensor]:
+    """Return means (B, R, m) and variance (B, m) of fields whose observations are `z` (B, n, R).
+
+    The equations are those of `geonp.kriging.system`; the drift's coefficients are estimated in every field.
+    """
+    white = torch.linalg.solve_triangular(system.lower, z, upper=False)
+    weights = torch.linalg.solve_triangular(system.lower, cross, upper=False)
+    variance = (sill - weights.square().sum(-2)).clamp_min(0)
+    if not f.shape[-1]:
+        return white.mT @ weights, variance
+    trend = torch.cholesky_solve(system.drift.mT @ white, system.gram)
+    means = (white - system.drift @ trend).mT @ weights + (f @ trend).mT
+    missing = f.mT - system.drift.mT @ weights
+    unknown = torch.linalg.solve_triangular(system.gram, missing, upper=False).square().sum(-2)
+    return means, variance + unknown
+
+
+def _krige_tiles(
+    canvas: Canvas, values: Tensor, tiles: Tiles, counts: Index, solver: Solver, found: Array
+) -> None:
+    """Krige every pixel of some tiles in all fields `values` (R, H, W), into `found`."""
+    layout, pixels = tiles.layout, math.prod(tiles.layout.tile)
+    lags = _Lags.of(layout, canvas.spacing, solver)
+    padded = -(-counts // _BUCKET) * _BUCKET
+    jobs: list[tuple[int, Index]] = []
+    for size in np.unique(padded).tolist():
+        group = np.flatnonzero(padded == size)
+        step = solver.batch(size, pixels + len(values))
+        jobs.extend((size, group[start : start + step]) for start in range(0, len(group), step))
+
+    def run(job: tuple[int, Index]) -> tuple[Index, Array]:
+        size, part = job
+        row, col, count = (
+            torch.from_numpy(a[part]).to(solver.device) for a in (tiles.rows, tiles.cols, counts)
+        )
+        batch = _batch(canvas, layout, lags, solver, size, row, col, count)
+        cell = batch.cell.expand(len(values), *batch.cell.shape)
+        z = canvas.windows(values, layout, row, col).gather(2, cell).double() * batch.valid
+        if solver.kind == "simple":
+            centre = torch.full_like(z[..., :1], solver.mean)
+        else:
+            centre = z.sum(2, keepdim=True) / count[:, None]
+        z = ((z - centre) * batch.valid).to(solver.dtype).permute(1, 2, 0)
+        means, variance = _predict(batch.system, z, batch.cross, batch.drift, solver.covariance.sill)
+        layers = means.permute(1, 0, 2).double() + centre
+        return part, torch.cat([layers, variance.double()[None]]).cpu().numpy()
+
+    for part, here in each(run, jobs, solver.device):
+        _put(found, tiles.pick(np.isin(np.arange(len(tiles)), part)), here)
+
+
+def _krige_groups(
+    observations: Observations, values: Array, near: Index, targets: Groups, solver: Solver
+) -> Array:
+    """Return means and, last, the variance of every group of targets kriged from its neighbours.
+
+    Parameters
+    ----------
+    observations : where; their own values are not read.
+    values : (R, N), of every field.
+    near : (M, k), neighbours of every group, -1 behind the last.
+    targets : where to predict, M groups of m.
+
+    Returns
+    -------
+    ndarray
+        (R + 1, M, m).
+    """
+    found = np.full((len(values) + 1, *targets.coords.shape[:2]), np.nan)
+    size = -(-(near >= 0).sum(1) // _BUCKET) * _BUCKET
+    jobs: list[tuple[int, Index]] = []
+    for n in np.unique(size[size > 0]).tolist():
+        group = np.flatnonzero(size == n)
+        step = solver.batch(n, targets.coords.shape[1] + len(values))
+        jobs.extend((n, group[start : start + step]) for start in range(0, len(group), step))
+
+    def run(job: tuple[int, Index]) -> tuple[Index, Array]:
+        n, part = job
+        index = np.pad(near[part, :n], ((0, 0), (0, max(0, n - near.shape[1]))), constant_values=-1)
+        some = Groups(targets.coords[part], targets.drift[part])
+        return part, _krige(observations, values, index, some, solver)
+
+    for part, here in each(run, jobs, solver.device):
+        found[:, part] = here
+    return found
+
+
+def _krige(observations: Observations, values: Array, index: Index, targets: Groups, solver: Solver) -> Array:
+    def send(array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(solver.device)
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(solver.dtype)
+
+    covariance, valid = solver.covariance, send(index >= 0)
+    inside, index = cast(valid), np.maximum(index, 0)
+    weight = (valid / valid.sum(1, keepdim=True)).unsqueeze(-1)
+    x, g = send(observations.coords[index]), send(targets.coords)
+    origin = (x * weight).sum(1, keepdim=True)
+    near, there = x - origin, g - origin
+    x, g = cast(near), cast(there)
+
+    z = send(values[:, index]).double()
+    centre = torch.full_like(z[..., :1], solver.mean)
+    if solver.kind != "simple":
+        centre = (z * weight[..., 0]).sum(-1, keepdim=True)
+    z = (cast(z - centre) * inside).permute(1, 2, 0)
+    k = cast(covariance(x, x)).mul_(inside[:, :, None]).mul_(inside[:, None, :])
+    noise = send(observations.noise[index])
+    k.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, covariance.total_sill or 1.0))
+    cross = cast(covariance(x, g)).mul_(inside[:, :, None])
+
+    scale = (near.abs() * valid.unsqueeze(-1)).amax((1, 2), keepdim=True).clamp_min(_TINY)
+    seen, wanted = send(observations.drift[index]), send(targets.drift)
+    shift, spread = standardiser(seen, valid.double())
+    f = drift_columns(solver.kind, cast(near / scale), cast((seen - shift) / spread), inside)
+    columns = drift_columns(solver.kind, cast(there / scale), cast((wanted - shift) / spread))
+    system = System.factorise(k, z[..., 0], f)
+    means, variance = _predict(system, z, cross, columns, covariance.sill)
+    both = torch.cat([means.permute(1, 0, 2).double() + centre, variance.double()[None]])
+    return np.asarray(both.cpu().numpy())
