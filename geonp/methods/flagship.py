@@ -34,7 +34,7 @@ from geonp.methods.adapt import Adaptation, Ground, adapt
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.methods.correction import Correction
 from geonp.methods.kriging import Kriging, blocks, steps
-from geonp.methods.trial import Trial, Verdict
+from geonp.methods.trial import Trial, Verdict, gappy, observed_together
 from geonp.models import restore
 from geonp.models.kriged import KrigedIFANP
 
@@ -178,11 +178,16 @@ class Flagship(Method):
     def _try(self, ground: Ground, field: xr.DataArray, correction: Correction, first: int) -> Group:
         """Let network and kriging compete for a group of bands, of which `first` is the number of the first."""
         solvers = tuple(kriging.solver for kriging in ground.krigings)
-        trial = Trial(solvers, correction, ground.centres, self.insist, self.calibrate, self.seed)
+        alone, alarms = self._alone(ground, field)
+        rivals = None if alone is None else tuple(band.solver for band in alone.bands)
+        trial = Trial(solvers, correction, ground.centres, self.insist, self.calibrate, self.seed, rivals)
         verdict = trial.judge(ground.samples, ground.krigings[0].spacing)
-        alone = None
-        if not verdict.network:
-            alone = Kriging(device=self.device, seed=self.seed).prepare(field)
+        if verdict.network:
+            alone = None
+        else:
+            alone = alone or Kriging(device=self.device, seed=self.seed).prepare(field)
+            for alarm in alarms:
+                warnings.warn(alarm, stacklevel=3)
             warnings.warn(
                 f"band {first}: on {verdict.hidden} hidden observations the network's CRPS was "
                 f"{verdict.network_crps:.4g}, kriging's {verdict.kriging_crps:.4g}; kriging is used "
@@ -191,6 +196,15 @@ class Flagship(Method):
                 stacklevel=3,
             )
         return Group(ground.krigings, ground.centres, verdict, alone)
+
+    def _alone(self, ground: Ground, field: xr.DataArray) -> tuple[Kriging | None, list[Warning]]:
+        """Return the method `kriging` and its alarms where its covariance, chosen for gaps, may be another."""
+        if self.insist or not any(gappy(observed_together(window)) for window in ground.samples):
+            return None, []
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", GeonpWarning)
+            alone = Kriging(device=self.device, seed=self.seed).prepare(field)
+        return alone, [w.message for w in caught if isinstance(w.message, GeonpWarning)]
 
     def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
         """Complete the wanted pixels; see `Method.complete`."""

@@ -80,6 +80,7 @@ class Trial:
     insist : let the network answer whatever comes out.
     calibrate : whether deviations are scaled.
     seed : of which observations are hidden.
+    rivals : as `solvers`, of the kriging that would answer alone; None where that is the one that is corrected.
     """
 
     solvers: tuple[Solver, ...]
@@ -88,6 +89,7 @@ class Trial:
     insist: bool
     calibrate: bool
     seed: int
+    rivals: tuple[Solver, ...] | None = None
 
     def judge(self, samples: Sequence[NDArray[np.float32]], spacing: tuple[float, float]) -> Verdict:
         """Return the verdict on some windows (band, rows, columns), NaN where not observed.
@@ -101,7 +103,7 @@ class Trial:
         if self.insist and not self.calibrate:
             return Verdict()
         parts = [
-            predict_held(self.correction, self.solvers, self.centres, values, held, spacing).reshape(5, -1)
+            self._predict(values, held, spacing)
             for number, values in enumerate(samples)
             for held in hidden(observed_together(values), np.random.default_rng([self.seed, 2, number]))
         ]
@@ -117,6 +119,13 @@ class Trial:
         lost = len(worse) >= _FEWEST_TO_JUDGE and worse.mean() > margin
         network = self.insist or not lost
         return Verdict(network, factors[1], len(worse), float(ours.mean()), float(theirs.mean()))
+
+    def _predict(self, values: NDArray[np.float32], held: Mask, spacing: tuple[float, float]) -> Array:
+        """Return truth, kriging's mean and deviation, and the network's, of held observations, (5, n)."""
+        told = predict_held(self.correction, self.solvers, self.centres, values, held, spacing)
+        if self.rivals is not None:
+            told[1:3] = krige_held(self.rivals, self.centres, values, held, spacing)
+        return told.reshape(5, -1)
 
     def _factor(self, truth: Array, mean: Array, std: Array) -> float:
         if not self.calibrate:
@@ -146,6 +155,27 @@ def predict_held(
     mean, std, moved, scaled = (a[:, rows, cols].double().numpy() for a in layers)
     truth = values[:, rows, cols].astype(np.float64) - np.array(centres)[:, None]
     return np.stack([truth, mean, std, mean + moved * std, std * scaled])
+
+
+def krige_held(
+    solvers: Sequence[Solver],
+    centres: Sequence[float],
+    values: NDArray[np.float32],
+    held: Mask,
+    spacing: tuple[float, float],
+) -> Array:
+    """Return mean (relative to the centres) and deviation of held observations by kriging alone, (2, C, n).
+
+    Parameters are those of `rehearse`.
+    """
+    shape = (values.shape[1], values.shape[2])
+    found = []
+    for band, solver, centre in zip(values, solvers, centres, strict=True):
+        left = Block(0, 0, np.where(held, np.float32(np.nan), band))
+        kriging = RasterKriging(shape, spacing, Survey.of([left], held.size), solver)
+        mean, variance = kriging.complete(left, Pixels(0, 0, *shape), spacing)
+        found.append([mean[held] - centre, np.sqrt(variance[held] + solver.covariance.nugget)])
+    return np.array(found).transpose(1, 0, 2)
 
 
 def rehearse(
@@ -186,10 +216,7 @@ def hidden(values: NDArray[np.float32], rng: np.random.Generator) -> list[Mask]:
     if observed.sum() < _LEAST_OBSERVED or observed.all():
         return []
     rounds = _ROUNDS if values.size <= _LARGE else _ROUNDS_LARGE
-    away = distance_transform_edt(~observed)[~observed]
-    typical = math.sqrt(values.size / observed.sum())
-    far = away[away > _FAR * typical]
-    share = far.size / away.size
+    share, far = _gaps(observed)
     blocks = 0 if share < _GAPPY else min(max(round(rounds * share), 1), rounds)
     found = [hold_out(HoldOut.RANDOM, observed, _HIDDEN, rng) for _ in range(rounds - blocks)]
     for _ in range(blocks):
@@ -207,6 +234,19 @@ def hidden(values: NDArray[np.float32], rng: np.random.Generator) -> list[Mask]:
 def scores(truth: Array, mean: Array, std: Array) -> Array:
     """Return the CRPS of normal forecasts, elementwise."""
     return crps(*(torch.from_numpy(a) for a in (truth, mean, std))).numpy()
+
+
+def gappy(values: NDArray[np.float32]) -> bool:
+    """Return whether a window (rows, columns) has gaps wider than its observations are apart."""
+    observed = np.isfinite(values)
+    return bool(observed.any()) and not observed.all() and _gaps(observed)[0] >= _GAPPY
+
+
+def _gaps(observed: Mask) -> tuple[float, Array]:
+    """Return the share of missing pixels that lie far from data, and how far these are."""
+    away = distance_transform_edt(~observed)[~observed]
+    far = away[away > _FAR * math.sqrt(observed.size / observed.sum())]
+    return far.size / away.size, far
 
 
 def observed_together(values: NDArray[np.float32]) -> NDArray[np.float32]:
