@@ -112,9 +112,11 @@ def _draw(folder: Path, truth: xr.DataArray) -> list[Path]:
     import matplotlib.pyplot as plt
     import xarray as xr
 
-    from geonp.field import load
+    from geonp.field import as_field, load
     from geonp.io import open_field
     from geonp.report import figures
+
+    truth = as_field(truth).isel(band=0, drop=True)
 
     def read(name: str) -> xr.DataArray:
         layer = load(open_field(folder / name)).isel(band=0, drop=True)
