@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geonp.io.checkpoint import Checkpoint, Trained, write_checkpoint
-from geonp.kriging.features import Kriged, features
+from geonp.kriged_tiles import Example, assemble, varied
 from geonp.models import create, weights
 from geonp.models.kriged import KrigedConfig, KrigedIFANP, crps
 from geonp.scaling import Standardise, dumps
@@ -34,59 +34,23 @@ from geonp.tasks import Task
 Shard = dict[str, NDArray[np.generic]]
 
 _IMAGES = ("mean", "std", "residual", "surprise", "observed", "known")
-_SIGNED = ("mean", "residual", "surprise")
 _WARM_UP, _HOLD = 300, 0.35
-_BORDER = 24
+
+
+def example(shard: Shard, index: int) -> Example:
+    """Return a packed example."""
+    images = {key: shard[key][index] for key in _IMAGES}
+    layers = (images[key][None].astype(np.float32) for key in ("mean", "std", "surprise", "residual"))
+    known = images["known"]
+    noise = np.array([shard["noise"][index]], np.float32)
+    spacing = (float(shard["aspect"][index]), 1.0)
+    return Example(*layers, images["observed"], known, np.ones_like(known), spacing, noise)
 
 
 def batch(shards: list[Shard], rng: np.random.Generator, size: int) -> Task:
     """Draw examples: turned, mirrored, upside down, one in five on a canvas larger than its raster."""
-    rows: list[dict[str, NDArray[np.generic]]] = []
-    for _ in range(size):
-        shard = shards[int(rng.integers(len(shards)))]
-        index, turn = int(rng.integers(len(shard["aspect"]))), int(rng.integers(8))
-        sign = -1 if rng.random() < 0.5 else 1
-        row = {}
-        for key in _IMAGES:
-            image = shard[key][index]
-            image = image.T if turn & 1 else image
-            image = image[::-1] if turn & 2 else image
-            image = image[:, ::-1] if turn & 4 else image
-            row[key] = image * image.dtype.type(sign) if key in _SIGNED else image
-        aspect = shard["aspect"][index]
-        row["aspect"] = 1 / aspect if turn & 1 else aspect
-        row["noise"] = shard["noise"][index]
-        rows.append(row)
-    inside = np.ones((size, *rows[0]["mean"].shape), np.float32)
-    for canvas in inside:
-        if rng.random() < 0.2:
-            below, right = rng.integers(0, _BORDER + 1, 2)
-            canvas[canvas.shape[0] - below :] = 0
-            canvas[:, canvas.shape[1] - right :] = 0
-    return task({key: np.stack([row[key] for row in rows]) for key in rows[0]}, inside)
-
-
-def task(columns: Shard, inside: NDArray[np.float32]) -> Task:
-    """Return packed examples as a task."""
-
-    def image(key: str) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(columns[key])).float()[:, None]
-
-    here = torch.from_numpy(inside)[:, None]
-    observed, residual = image("observed") * here, image("residual")
-    aspect, noise = (torch.from_numpy(columns[key]).float() for key in ("aspect", "noise"))
-    kriged = Kriged(
-        observed,
-        image("mean") * here,
-        image("std"),
-        image("surprise") * observed,
-        observed,
-        residual * observed,
-        here,
-    )
-    spacing = torch.stack([aspect, torch.ones_like(aspect)], 1)
-    told = features(kriged, noise, spacing, torch.ones_like(aspect))
-    return Task(residual, observed, (1 - observed) * image("known") * here, spacing, told)
+    drawn = [shards[int(rng.integers(len(shards)))] for _ in range(size)]
+    return assemble([varied(example(shard, int(rng.integers(len(shard["aspect"])))), rng) for shard in drawn])
 
 
 @torch.no_grad()
@@ -95,8 +59,8 @@ def scores(model: KrigedIFANP, shards: list[Shard]) -> dict[str, float]:
     rows = []
     for shard in shards:
         for start in range(0, len(shard["aspect"]), 64):
-            part = {k: v[start : start + 64] for k, v in shard.items() if k in (*_IMAGES, "aspect", "noise")}
-            given = task(part, np.ones(part["mean"].shape, np.float32))
+            count = len(shard["aspect"])
+            given = assemble([example(shard, i) for i in range(start, min(start + 64, count))])
             told = model(given)
             z, weight = given.values.clamp(-50, 50), given.covariates[:, :1]
 
