@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import pad
 
 CHANNELS = (
     "weight",
@@ -68,9 +68,18 @@ class Kriged(NamedTuple):
 
 
 def box(image: Tensor, side: int) -> Tensor:
-    """Return the mean over windows of `side` x `side` pixels (odd), zeros beyond the canvas."""
-    rows = avg_pool2d(image, (side, 1), 1, (side // 2, 0))
-    return avg_pool2d(rows, (1, side), 1, (0, side // 2))
+    """Return the mean over windows of `side` x `side` pixels (odd), zeros beyond the canvas.
+
+    Differences of running sums, whose cost does not grow with the window; in double precision, in which the
+    sums of a canvas keep the digits of a window's.
+    """
+    total = image.double()
+    for axis in (2, 3):
+        before, after = side // 2 + 1, side // 2
+        frame = (0, 0, before, after) if axis == 2 else (before, after)
+        sums = pad(total, frame).cumsum(axis)
+        total = sums.narrow(axis, side, image.shape[axis]) - sums.narrow(axis, 0, image.shape[axis])
+    return (total / side**2).to(image)
 
 
 def features(kriged: Kriged, noise_std: Tensor, spacing: Tensor, unit: Tensor) -> Tensor:
