@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
+import torch
 import xarray as xr
+from torch import Tensor
 
-from geonp.errors import ModelError, OutputError
+from geonp.covariates import beside
+from geonp.errors import GeonpWarning, InputError, ModelError, OutputError, UsageError
 from geonp.field import as_field, grid_spacing
 from geonp.io.checkpoint import Checkpoint, Trained, read_checkpoint, write_checkpoint
 from geonp.kriged_tiles import FRESH, KrigedTiles
@@ -18,11 +22,16 @@ from geonp.methods.base import Method
 from geonp.methods.choose import load
 from geonp.methods.flagship import BUNDLED
 from geonp.methods.neural import as_checkpoint
-from geonp.models import config_from, create, resolve, restore
+from geonp.models import ARCHITECTURES, config_from, create, resolve, restore
 from geonp.models.base import Model
+from geonp.models.convcnp import ConvCNP, ConvConfig
 from geonp.models.kriged import KrigedIFANP
+from geonp.shares import Batches
 from geonp.tiles import TileSet
 from geonp.training import Options, Record, Training
+
+_BATCHES_MEASURED = 8
+"""Batches whose covariates say how all are scaled."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Recipe:
     context : how many pixels of a tile are seen (see `geonp.masks.parse_context`).
     masks : which ones, as kinds with weights: `random`, `random:3,swaths,blocks`.
     tile : side of a tile in pixels.
-    batch : tiles in a batch.
+    batch : tiles in a batch, which all processes and parts share.
     augment : flip and turn tiles.
     """
 
@@ -59,6 +68,8 @@ class Fitting:
     options : how long, how fast, where.
     start : model file to start from, or `bundled` for the one of the package; its architecture and settings
         replace the recipe's.
+    covariates : of every raster the rasters that the network reads beside it (`convcnp` does), on whatever grid;
+        as many bands for each.
 
     Raises
     ------
@@ -72,11 +83,16 @@ class Fitting:
         recipe: Recipe,
         options: Options,
         start: str | PathLike[str] | None = None,
+        covariates: Sequence[Sequence[xr.DataArray]] = (),
     ) -> None:
         self.recipe = recipe
         self.options = options
         fields = [as_field(raster) for raster in rasters]
-        self.model = model = self._model(start, fields[0].sizes["band"] if fields else 1)
+        bands = fields[0].sizes["band"] if fields else 1
+        if covariates:
+            fields = _with_covariates(fields, covariates)
+        count = fields[0].sizes["band"] - bands if fields else 0
+        self.model = model = self._model(start, bands, count)
         kriged = isinstance(model, KrigedIFANP)
         self.tiles = TileSet(
             fields,
@@ -87,21 +103,32 @@ class Fitting:
             seed=options.seed,
             augment=recipe.augment and not kriged,  # kriged ones are turned afterwards
             score_context=not kriged,  # the paper scores the whole image
+            covariates=count,
         )
+        if isinstance(model, ConvCNP) and count and start is None:
+            model.beside.learn_scale(*_scale(self.tiles))
         upright = not recipe.augment or (isinstance(model, KrigedIFANP) and model.config.upright)
-        batches = KrigedTiles(self.tiles, upright) if kriged else self.tiles
-        self.training = Training(model, batches, options)
+        self.batches: Batches = KrigedTiles(self.tiles, upright) if kriged else self.tiles
+        self.training = Training(model, self.batches, options)
 
-    def _model(self, start: str | PathLike[str] | None, bands: int) -> Model:
+    def _model(self, start: str | PathLike[str] | None, bands: int, covariates: int) -> Model:
         recipe = self.recipe
         if start is None:
-            architecture, settings = resolve(recipe.architecture, {"bands": bands, **recipe.config})
+            sizes = {"bands": bands, **({"covariates": covariates} if covariates else {}), **recipe.config}
+            architecture, settings = resolve(recipe.architecture, sizes)
+            if covariates and not issubclass(ARCHITECTURES[architecture].config, ConvConfig):
+                raise UsageError(
+                    f"the network {recipe.architecture!r} reads no covariates; train a convcnp (--model convcnp), or "
+                    "leave them out here: every model takes covariates by regression when it predicts"
+                )
             config = config_from(architecture, settings)
             return create(architecture, config, seed=self.options.seed)
         known = read_checkpoint(BUNDLED if start == "bundled" else Path(start))
         model = restore(known.architecture, known.config, known.tensors).train()
         if model.bands != bands:
             raise ModelError(f"{start} was trained on {model.bands} band(s), the rasters have {bands}")
+        if model.covariates != covariates:
+            raise ModelError(f"{start} reads {model.covariates} covariate(s), and {covariates} are given")
         return model
 
     def run(self) -> Iterator[Record]:
@@ -131,6 +158,32 @@ class Fitting:
         return as_checkpoint(self.model, tiles.scaling, trained)
 
 
+def _with_covariates(
+    fields: Sequence[xr.DataArray], covariates: Sequence[Sequence[xr.DataArray]]
+) -> list[xr.DataArray]:
+    """Return the fields with their covariates as further bands; what is said of many is said once."""
+    if len(covariates) != len(fields):
+        raise InputError(
+            f"there are covariates of {len(covariates)} rasters for {len(fields)}; give some for each"
+        )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", GeonpWarning)
+        found = [beside(field, rasters) for field, rasters in zip(fields, covariates, strict=True)]
+    told = [w.message for w in caught if isinstance(w.message, GeonpWarning)]
+    if told:
+        others = f" (and so are others: {len(told)} in all)" if len(told) > 1 else ""
+        warnings.warn(f"{told[0]}{others}", GeonpWarning, stacklevel=4)
+    return found
+
+
+def _scale(tiles: TileSet) -> tuple[Tensor, Tensor]:
+    """Return means and deviations (K,) of the covariates in some batches."""
+    drawn = [task.covariates for task in map(tiles.batch, range(_BATCHES_MEASURED))]
+    values = torch.cat([c.transpose(0, 1).flatten(1) for c in drawn if c is not None], 1)
+    mean = values.nanmean(1)
+    return mean, (values - mean[:, None]).square().nanmean(1).sqrt()
+
+
 def fit(
     rasters: Sequence[xr.DataArray],
     path: str | PathLike[str],
@@ -138,6 +191,7 @@ def fit(
     recipe: Recipe | None = None,
     options: Options | None = None,
     start: str | PathLike[str] | None = None,
+    covariates: Sequence[Sequence[xr.DataArray]] = (),
     overwrite: bool = False,
     progress: Callable[[Record], None] | None = None,
 ) -> Method:
@@ -150,8 +204,9 @@ def fit(
     recipe : what is trained on what; an IFANP on 32 x 32 tiles with 12.5 % seen by default.
     options : how long and where; ten minutes by default.
     start : model file to start from, or `bundled`.
+    covariates : of every raster the rasters that the network reads beside it.
     overwrite : replace `path` where it exists.
-    progress : called with every record.
+    progress : called with every record, by the first process.
 
     Raises
     ------
@@ -163,9 +218,11 @@ def fit(
     target = Path(path)
     if target.exists() and not overwrite:
         raise OutputError(f"{target}: exists already; choose another name, or pass overwrite=True")
-    fitting = Fitting(rasters, recipe or Recipe(), options or Options(max_time=600), start)
+    fitting = Fitting(rasters, recipe or Recipe(), options or Options(max_time=600), start, covariates)
     for record in fitting.run():
-        if progress is not None:
+        if progress is not None and fitting.training.leads:
             progress(record)
-    write_checkpoint(target, fitting.checkpoint(), overwrite=overwrite)
+    if fitting.training.leads:
+        write_checkpoint(target, fitting.checkpoint(), overwrite=overwrite)
+    fitting.training.join()
     return load(target)

@@ -19,6 +19,7 @@ from torch import Tensor
 from geonp.kriging import quick
 from geonp.kriging.features import Kriged, features
 from geonp.kriging.threads import one_thread
+from geonp.shares import Portion
 from geonp.tasks import Task
 from geonp.tiles import TileSet
 
@@ -34,6 +35,8 @@ _JITTERED = 0.2
 _ON_LARGER_CANVAS, _BORDER = 0.2, 24
 _LEAST_STD = 1e-6
 _MOST = 6e4
+# One stream of random numbers for each purpose, so that none shifts another.
+_FITTED, _DRAWN, _VALIDATED = range(3)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ class Example:
         inside[len(inside) - below :] = False
         inside[:, inside.shape[1] - right :] = False
         return replace(self, inside=inside)
+
+
+def turned_back(image: Tensor, turn: int) -> Tensor:
+    """Return an image (B, C, H, W) of `Example.turned` in the orientation it had before that `turn`."""
+    axes = [axis for axis, bit in ((2, 2), (3, 4)) if turn & bit]
+    image = image.flip(axes) if axes else image
+    return image.transpose(2, 3) if turn & 1 else image
 
 
 def assemble(examples: Sequence[Example]) -> Task:
@@ -199,7 +209,8 @@ def example(
 class KrigedTiles:
     """Batches for a network that corrects kriging; see `geonp.training.Batches`.
 
-    A batch is a pure function of the seed and the step.
+    A batch consists of lanes: a new tile and three tiles that were new in the same lane before. A lane is a pure
+    function of the seed, the step and its number, so that processes that share a batch krige each their own.
 
     Parameters
     ----------
@@ -211,30 +222,49 @@ class KrigedTiles:
     def __init__(self, tiles: TileSet, upright: bool) -> None:
         self.tiles = tiles
         self.upright = upright
-        self._new = lru_cache(maxsize=_KEPT + 1)(self._krige)
+        self.batch_size = tiles.batch_size
+        self.validation_tiles = tiles.validation_tiles
+        self._new = lru_cache(maxsize=(_KEPT + 1) * tiles.batch_size)(self._krige)
+        self._together = lru_cache(maxsize=_KEPT + 1)(self._krige_together)
 
     def batch(self, step: int) -> Task:
         """Return the training batch of one step: new examples, and three times as many of the last ones."""
-        rng = np.random.default_rng([self.tiles.seed, step, 1])
-        examples = list(self._new(step))
-        for earlier in rng.integers(max(0, step - _KEPT), step + 1, (FRESH - 1) * len(examples)).tolist():
-            kept = self._new(earlier)
-            examples.append(kept[int(rng.integers(len(kept)))])
-        return assemble(examples if self.upright else [varied(example, rng) for example in examples])
+        return self.draw(step, range(self.batch_size))
+
+    def draw(self, step: int, numbers: range) -> Task:
+        """Return the lanes of a step's batch that have these numbers, `FRESH` examples each."""
+        return assemble([example for number in numbers for example in self._lane(step, number)])
 
     def validation(self) -> list[Task]:
         """Return the validation tasks of the tiles, kriged."""
-        return self._validation
+        return self._whole.validation()
+
+    def validated(self, numbers: range) -> Task:
+        """Return the validation tiles that have these numbers, kriged."""
+        alone = ((number, self.tiles.validated(range(number, number + 1))) for number in numbers)
+        return assemble([krige_tiles(tile, self._stream(_VALIDATED, number))[0] for number, tile in alone])
 
     @cached_property
-    def _validation(self) -> list[Task]:
-        rng = np.random.default_rng([self.tiles.seed, 2])
-        return [assemble(krige_tiles(task, rng)) for task in self.tiles.validation()]
+    def _whole(self) -> Portion:
+        return Portion(self, 0, 1)
 
-    def _krige(self, step: int) -> list[Example]:
-        rng = np.random.default_rng([self.tiles.seed, step])
-        krige = krige_together if self.upright else krige_tiles
-        return krige(self.tiles.batch(step), rng, _JITTERED)
+    def _stream(self, purpose: int, *words: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence([self.tiles.seed, *words], spawn_key=(purpose,)))
+
+    def _lane(self, step: int, number: int) -> list[Example]:
+        rng = self._stream(_DRAWN, step, number)
+        earlier = rng.integers(max(0, step - _KEPT), step + 1, FRESH - 1).tolist()
+        examples = [self._new(at, number) for at in (step, *earlier)]
+        return examples if self.upright else [varied(example, rng) for example in examples]
+
+    def _krige(self, step: int, number: int) -> Example:
+        if self.upright:
+            return self._together(step)[number]
+        task = self.tiles.draw(step, range(number, number + 1))
+        return krige_tiles(task, self._stream(_FITTED, step, number), _JITTERED)[0]
+
+    def _krige_together(self, step: int) -> list[Example]:
+        return krige_together(self.tiles.batch(step), self._stream(_FITTED, step), _JITTERED)
 
 
 def varied(example: Example, rng: np.random.Generator) -> Example:

@@ -9,6 +9,20 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Which fields of a whole batch a part of it holds.
+
+    Parameters
+    ----------
+    first : number of its first field in the whole batch, from 0.
+    whole : fields of the whole batch.
+    """
+
+    first: int
+    whole: int
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A batch of B fields of C bands on H x W pixels.
 
@@ -20,6 +34,7 @@ class Task:
     target : (B, 1, H, W), 1 at the pixels that are scored; never where the value is unknown.
     spacing : (B, 2), pixel size (dy, dx) in metres.
     covariates : (B, K, H, W), known everywhere, or None.
+    share : what the task is a part of; None where it is a whole batch.
     """
 
     values: Tensor
@@ -27,6 +42,7 @@ class Task:
     target: Tensor
     spacing: Tensor
     covariates: Tensor | None = None
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         b, _, h, w = self.values.shape
@@ -41,7 +57,7 @@ class Task:
         """Return the task on `device`."""
         covariates = None if self.covariates is None else self.covariates.to(device)
         values, context, target = (t.to(device) for t in (self.values, self.context, self.target))
-        return Task(values, context, target, self.spacing.to(device), covariates)
+        return Task(values, context, target, self.spacing.to(device), covariates, self.share)
 
     def everything_seen(self) -> Task:
         """Return the task whose context is every known pixel: context and target together."""

@@ -17,8 +17,9 @@ from geonp.errors import InputError, MissingCRSWarning, UsageError
 from geonp.field import Window, geobox, grid_shape, grid_spacing, load
 from geonp.masks import Context, Mask, MaskKind, Mixture, draw_context
 from geonp.scaling import Scaling, Standardise
+from geonp.shares import Portion
 from geonp.split import Cell, centre, crop, split_rasters
-from geonp.tasks import Task
+from geonp.tasks import Share, Task
 
 Values = NDArray[np.float32]
 DrawCell = Callable[[np.random.Generator], Cell]
@@ -38,8 +39,9 @@ _SPLIT, _SURVEY, _TRAINING, _VALIDATION, _HELD_OUT = range(5)
 class TileSet:
     """Training and validation tasks, drawn from rasters that are read window by window.
 
-    `batch` is a pure function of the seed and the step, and safe to call from several threads wherever
-    reading the fields is: training resumes bit for bit, and a batch can be prepared while another is in use.
+    Every tile is a pure function of the seed, the step and its number in the batch, and safe to draw from
+    several threads wherever reading the fields is: training resumes bit for bit, a batch can be prepared while
+    another is in use, and processes that share a batch draw each their own tiles of it.
 
     Parameters
     ----------
@@ -58,6 +60,8 @@ class TileSet:
     donors : rasters whose gaps `MaskKind.GAPS` borrows; by default those of `fields` that have some.
     fewest_known : share of a tile that must be known.
     validation_tiles : tiles that `validation` holds.
+    covariates : so many of the last bands of every field are covariates: given to the network everywhere, and not
+        scored. Pixels at which one is unknown are neither seen nor scored.
 
     Raises
     ------
@@ -98,6 +102,7 @@ class TileSet:
         donors: Sequence[xr.DataArray] = (),
         fewest_known: float = 0.5,
         validation_tiles: int = 64,
+        covariates: int = 0,
     ) -> None:
         self.fields = tuple(fields)
         self.size = size
@@ -110,8 +115,9 @@ class TileSet:
         self.score_context = score_context
         self.fewest_known = fewest_known
         self.validation_tiles = validation_tiles
+        self.covariates = covariates
         self._check()
-        self.bands = _common_bands(self.fields)
+        self.bands = _common_bands(self.fields) - covariates
         self._boxes = _geoboxes(self.fields)
         self._pixels = tuple(_bare(field) for field in self.fields)
         shapes = [grid_shape(field) for field in self.fields]
@@ -126,20 +132,37 @@ class TileSet:
 
     def batch(self, step: int) -> Task:
         """Return the training batch of one step: `batch` tiles, with masks and orientations of their own."""
-        rng = self._stream(_TRAINING, step)
-        return self._task(
-            [self._tile(rng, self._training_cell, self.augment) for _ in range(self.batch_size)]
+        return self.draw(step, range(self.batch_size))
+
+    def draw(self, step: int, numbers: range) -> Task:
+        """Return the tiles of a step's batch that have these consecutive numbers."""
+        task = self._task(
+            [
+                self._tile(self._stream(_TRAINING, step, number), self._training_cell, self.augment)
+                for number in numbers
+            ]
         )
+        whole = len(numbers) == self.batch_size
+        return task if whole else replace(task, share=Share(numbers.start, self.batch_size))
 
     def validation(self) -> list[Task]:
         """Return the validation tasks in batches, never turned; the same ones every time, read once."""
-        return list(self._validation)
+        return self._whole.validation()
+
+    def validated(self, numbers: range) -> Task:
+        """Return the validation tiles that have these numbers."""
+        return self._task(
+            [
+                self._tile(self._stream(_VALIDATION, 0, number), self._validation_cell, augment=False)
+                for number in numbers
+            ]
+        )
 
     def held_out(self, count: int) -> list[xr.DataArray]:
         """Return `count` loaded windows of the validation cells, whole but for their own gaps.
 
-        They are what a trained model is compared with other methods on. Early stopping may have looked at
-        the same cells under other masks; no gradient has.
+        They are what a trained model is compared with other methods on, and carry their covariates. Early
+        stopping may have looked at the same cells under other masks; no gradient has.
         """
         rng = self._stream(_HELD_OUT)
         cells = [self._window(rng, self._validation_cell)[0] for _ in range(count)]
@@ -153,14 +176,12 @@ class TileSet:
         return float(dy), float(dx)
 
     @cached_property
-    def _validation(self) -> tuple[Task, ...]:
-        rng = self._stream(_VALIDATION)
-        tiles = [self._tile(rng, self._validation_cell, augment=False) for _ in range(self.validation_tiles)]
-        starts = range(0, len(tiles), self.batch_size)
-        return tuple(self._task(tiles[start : start + self.batch_size]) for start in starts)
+    def _whole(self) -> Portion:
+        return Portion(self, 0, 1)
 
-    def _stream(self, purpose: int, step: int = 0) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence([self.seed, step], spawn_key=(purpose,)))
+    def _stream(self, purpose: int, step: int = 0, number: int = 0) -> np.random.Generator:
+        words = [self.seed, step, number]
+        return np.random.default_rng(np.random.SeedSequence(words, spawn_key=(purpose,)))
 
     def _training_cell(self, rng: np.random.Generator) -> Cell:
         drawn = min(int(np.searchsorted(self._upto, rng.random(), side="right")), len(self._rasters) - 1)
@@ -193,7 +214,7 @@ class TileSet:
         for _ in range(_OBSERVED_TRIES):
             cell, values = self._window(rng, draw)
             tile = self._observe(rng, cell, values, augment)
-            far = tile.far()
+            far = tile.far(self.bands)
             if not far.any() or not isinstance(self.scaling, Standardise):
                 return tile
         # A copy: the values may be a view of the caller's own array.
@@ -228,6 +249,7 @@ class TileSet:
         values = torch.from_numpy(np.stack([tile.values for tile in tiles]))
         context = torch.from_numpy(np.stack([tile.context for tile in tiles]))[:, None]
         known = values.isfinite().all(1, keepdim=True)
+        values, beside = values[:, : self.bands], values[:, self.bands :]
         values = torch.where(known, values, 0)
         scaled = self.scaling.fit(values, context).apply(values)
         return Task(
@@ -235,6 +257,7 @@ class TileSet:
             context=context.float(),
             target=(known if self.score_context else known & ~context).float(),
             spacing=torch.tensor([tile.spacing for tile in tiles]),
+            covariates=beside if self.covariates else None,
         )
 
     def _read(self, cell: Cell) -> Values:
@@ -258,7 +281,7 @@ class TileSet:
 
     def _worthwhile(self, values: Values) -> bool:
         known = _known(values)
-        return bool(known.mean() >= self.fewest_known) and not _flat(values[:, known])
+        return bool(known.mean() >= self.fewest_known) and not _flat(values[: self.bands, known])
 
     def _usable(self, cell: Cell) -> bool:
         return self._worthwhile(self._read(Cell(cell.raster, centre(cell.window, self.size))))
@@ -309,11 +332,12 @@ class _Tile:
     context: Mask
     spacing: tuple[float, float]
 
-    def far(self) -> Mask:
-        """Return the pixels that lie absurdly many deviations of the context away from its mean."""
-        seen = self.values[:, self.context].astype(np.float64)
+    def far(self, bands: int) -> Mask:
+        """Return the pixels that lie absurdly many deviations of the context away from its mean in some band."""
+        values = self.values[:bands]
+        seen = values[:, self.context].astype(np.float64)
         mean, std = seen.mean(1)[:, None, None], seen.std(1)[:, None, None]
-        return np.asarray((np.abs(self.values - mean) > _FARTHEST * std).any(0))
+        return np.asarray((np.abs(values - mean) > _FARTHEST * std).any(0))
 
 
 def _bare(field: xr.DataArray) -> xr.DataArray:

@@ -3,8 +3,6 @@
 import csv
 import itertools
 import math
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -365,43 +363,3 @@ def test_the_log_has_a_row_a_step_and_can_be_continued(tmp_path: Path) -> None:
     assert [int(r["step"]) for r in rows] == [1, 2, 3, 4] * 2
     assert rows[0]["validation"] == ""
     assert float(rows[3]["validation"]) == record.validation
-
-
-TWO = """
-import hashlib, os, pathlib, sys
-sys.path.insert(0, sys.argv[1])
-from test_training import Waves, quick, small
-from geonp.models import weights
-from geonp.training import Training
-waves = Waves()
-run = Training(small(), waves, quick(devices=2, epochs=1))
-records = list(run.run())
-digest = hashlib.sha256(b"".join(v.tobytes() for v in weights(run.model).values())).hexdigest()
-told = f"{waves.asked[:4]} {records[-1].validation} {digest}"
-pathlib.Path(sys.argv[2], "rank" + os.environ["RANK"]).write_text(told)
-"""
-
-
-def test_two_processes_train_one_network_on_batches_of_their_own(tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--standalone",
-        str(script),
-    ]
-    done = subprocess.run(
-        [*command, str(Path(__file__).parent), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = ((tmp_path / f"rank{rank}").read_text().split("] ") for rank in (0, 1))
-    assert first[0] == "[0, 2, 4, 6"
-    assert second[0] == "[1, 3, 5, 7"
-    assert first[1] == second[1]

@@ -39,6 +39,11 @@ class Model(nn.Module, abc.ABC):
         """Bands C that the network expects."""
 
     @property
+    def covariates(self) -> int:
+        """Covariates K that the network reads beside the observations."""
+        return int(getattr(self.config, "covariates", 0))
+
+    @property
     @abc.abstractmethod
     def receptive_field(self) -> int | None:
         """Pixels around a pixel that can influence it; None where the whole canvas does."""
@@ -49,7 +54,18 @@ class Model(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def loss(self, task: Task, generator: torch.Generator | None = None) -> Tensor:
-        """Return the training loss of the batch, a scalar."""
+        """Return the training loss of the batch, a scalar: a mean over what `weight` counts.
+
+        Random numbers are drawn for the whole batch of which the task may be a share, field by field, so that
+        a batch costs the same loss in one piece and in several (`geonp.models.variational.noise`).
+        """
+
+    def weight(self, task: Task) -> Tensor:
+        """Return what `loss` is a mean over, a scalar: the target pixels, 1 where there is none.
+
+        The loss of a batch is the mean of its parts' losses, weighted with this.
+        """
+        return task.target.sum().clamp_min(1)
 
     def realisations(self, task: Task, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return `count` surfaces that the model holds possible, without noise, (count, B, C, H, W).

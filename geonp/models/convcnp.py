@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from geonp.errors import ModelError
 from geonp.models.base import Gaussian
 from geonp.models.checks import check_name, check_noise, check_odd, check_range
 from geonp.models.likelihood import ConditionalModel, gaussian, outputs
@@ -36,6 +38,7 @@ class ConvConfig:
     head_layers, head_width : hidden layers of the perceptron at every pixel.
     reach : rows and columns over which the set convolution sees an observation.
     noise : standard deviation of the likelihood in scaled units; None learns one for every pixel.
+    covariates : rasters that are known everywhere and read beside the observations.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class ConvConfig:
     head_width: int = 128
     reach: int = 8
     noise: float | None = None
+    covariates: int = 0
 
     def __post_init__(self) -> None:
         check_range("bands", self.bands, 1, 1024)
@@ -69,6 +73,7 @@ class ConvConfig:
         check_range("head_width", self.head_width, 1, 4096)
         check_range("reach", self.reach, 1, 1024)
         check_noise(self.noise)
+        check_range("covariates", self.covariates, 0, 256)
 
     def image_encoder(self, channels_in: int, channels_out: int) -> ImageBlock:
         """Return a new encoder of these sizes."""
@@ -90,8 +95,39 @@ class PixelHead(nn.Module):
         return out.movedim(-1, 1)
 
 
+class Beside(nn.Module):
+    """Covariates as channels: centred and scaled as the training set's were, 0 (their mean) where unknown."""
+
+    offset: Tensor
+    spread: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.zeros(count))
+        self.register_buffer("spread", torch.ones(count))
+
+    def learn_scale(self, offset: Tensor, spread: Tensor) -> None:
+        """Take the covariates' means and deviations (K,) in the training set; the weights' file keeps them."""
+        self.offset.copy_(offset)
+        self.spread.copy_(torch.where(spread > 0, spread, 1.0))
+
+    def forward(self, task: Task) -> Tensor:
+        """Return the covariates of a task, (B, K, H, W)."""
+        count = len(self.offset)
+        if task.covariates is None or task.covariates.shape[1] != count:
+            found = 0 if task.covariates is None else task.covariates.shape[1]
+            raise ModelError(
+                f"the network reads {count} covariate(s) and {found} are given; give those it was trained with, in "
+                "their order (--covariate)"
+            )
+        scaled = (task.covariates - self.offset[:, None, None]) / self.spread[:, None, None]
+        return torch.where(scaled.isfinite(), scaled, 0.0)
+
+
 class ConvCNP(ConditionalModel):
     """Set convolution with a density channel -> image encoder -> perceptron at every pixel.
+
+    Covariates, where there are some, go into the encoder beside the set convolution.
 
     It sees no coordinates: with a convolutional encoder a shifted context gives a shifted answer, as far as
     the edge of the canvas is out of reach.
@@ -111,7 +147,9 @@ class ConvCNP(ConditionalModel):
         super().__init__()
         self.config = config
         self.setconv = SetConv(config.reach)
-        self.encoder = config.image_encoder(1 + config.bands, config.channels)
+        if config.covariates:
+            self.beside = Beside(config.covariates)
+        self.encoder = config.image_encoder(1 + config.bands + config.covariates, config.channels)
         self.head = PixelHead(config.channels, outputs(config.bands, config.noise), config)
 
     @property
@@ -128,5 +166,7 @@ class ConvCNP(ConditionalModel):
     def forward(self, task: Task) -> Gaussian:
         """Return the distribution of every pixel."""
         seen = self.setconv(task.values, task.context, task.spacing)
+        if self.config.covariates:
+            seen = torch.cat([seen, self.beside(task)], 1)
         out = self.head(self.encoder(seen))
         return gaussian(out, self.config.noise, task.values.dtype)

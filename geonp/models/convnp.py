@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from geonp.errors import ModelError
 from geonp.models.base import Gaussian, Model
 from geonp.models.checks import check_range
 from geonp.models.convcnp import ConvConfig, PixelHead
 from geonp.models.likelihood import gaussian, outputs
-from geonp.models.variational import repeat
+from geonp.models.variational import noise, repeat
 from geonp.nn.setconv import SetConv
 from geonp.tasks import Task
 
@@ -41,6 +42,8 @@ class ConvLatentConfig(ConvConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.covariates:
+            raise ModelError("convnp reads no covariates; use convcnp, which does")
         check_range("latent", self.latent, 1, 1024)
         check_range("samples", self.samples, 1, 1024)
         check_range("prediction_samples", self.prediction_samples, 2, 1024)
@@ -98,8 +101,8 @@ class ConvNP(Model):
         generator = torch.Generator(mean.device).manual_seed(0)
         count = self.config.prediction_samples
         # One canvas of noise for all fields, so that a field does not depend on its place in the batch.
-        noise = mean.new_empty(count, 1, *mean.shape[1:]).normal_(generator=generator)
-        told = [self.decode(mean + std * one) for one in noise]
+        drawn = mean.new_empty(count, 1, *mean.shape[1:]).normal_(generator=generator)
+        told = [self.decode(mean + std * one) for one in drawn]
         means, stds = torch.stack([t.mean for t in told]), torch.stack([t.std for t in told])
         variance = stds.square().mean(0) + means.var(0, unbiased=False)
         return Gaussian(means.mean(0), variance.sqrt())
@@ -107,15 +110,15 @@ class ConvNP(Model):
     def realisations(self, task: Task, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return the mean surfaces of `count` draws of the latent field, (count, B, C, H, W)."""
         mean, std = self.encode(task)
-        noise = mean.new_empty(count, *mean.shape).normal_(generator=generator)
-        return torch.stack([self.decode(mean + std * one).mean for one in noise])
+        drawn = noise(mean, count, generator)
+        return torch.stack([self.decode(mean + std * one).mean for one in drawn])
 
     def loss(self, task: Task, generator: torch.Generator | None = None) -> Tensor:
         """Return the negative log likelihood estimated from L draws, per target pixel."""
         mean, std = self.encode(task)
         draws: int = self.config.samples
-        noise = mean.new_empty(draws, *mean.shape).normal_(generator=generator)
-        told = self.decode((mean + std * noise).flatten(0, 1))
+        drawn = noise(mean, draws, generator, task.share)
+        told = self.decode((mean + std * drawn).flatten(0, 1))
         density = told.log_prob(repeat(task.values, draws)) * repeat(task.target, draws)
         fields = density.sum((1, 2, 3)).view(draws, -1)
         likelihood = torch.logsumexp(fields, 0) - math.log(draws)

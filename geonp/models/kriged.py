@@ -150,7 +150,11 @@ class KrigedIFANP(Model):
         base = 0.8 * (weight**2 * values**2).sum(sums) + 0.2 * (weight**2).sum(sums)
         miss = squared / base.clamp_min(1e-6)
         total: Tensor = ((ratio + self.config.mean_weight * miss) * there).sum()
-        return total / there.sum().clamp_min(1)
+        return total / self.weight(task)
+
+    def weight(self, task: Task) -> Tensor:
+        """Return the number of fields that have a target: the loss is a mean over fields."""
+        return (task.target.sum((1, 2, 3)) > 0).float().sum().clamp_min(1)
 
 
 def crps(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geonp.models.base import Gaussian, Model
 from geonp.nn.likelihood import normal_log_density
-from geonp.tasks import Task, coordinates
+from geonp.tasks import Share, Task, coordinates
 
 
 class Latent(NamedTuple):
@@ -28,10 +28,9 @@ class Latent(NamedTuple):
         mean, spread = raw.chunk(2, 1)
         return cls(mean, 0.01 + 0.99 * torch.sigmoid(spread))
 
-    def draw(self, count: int, generator: torch.Generator | None) -> Tensor:
+    def draw(self, count: int, generator: torch.Generator | None, share: Share | None = None) -> Tensor:
         """Return `count` draws for every field, (count, B, D), differentiable in mean and deviation."""
-        noise = self.mean.new_empty(count, *self.mean.shape).normal_(generator=generator)
-        return self.mean + self.std * noise
+        return self.mean + self.std * noise(self.mean, count, generator, share)
 
     def divergence(self, other: Latent) -> Tensor:
         """Return KL(self || other) for every field, (B,), in nats."""
@@ -99,11 +98,21 @@ class VariationalModel(Model):
         prior, posterior = self.prior(task, matrix), self.posterior(task, matrix)
         attended = self.attend(task, matrix)
         draws: int = self.config.samples
-        z = posterior.draw(draws, generator).flatten(0, 1)
+        z = posterior.draw(draws, generator, task.share).flatten(0, 1)
         fields = self.decode(z, repeat(matrix, draws), None if attended is None else repeat(attended, draws))
         score = normal_log_density(repeat(task.values, draws), *fields) * repeat(task.target, draws)
         pixels = task.target.sum().clamp_min(1)
         return (posterior.divergence(prior).sum() - score.sum() / draws) / pixels
+
+
+def noise(like: Tensor, count: int, generator: torch.Generator | None, share: Share | None = None) -> Tensor:
+    """Return standard normal numbers for every field of a batch (B, ...), (count, B, ...).
+
+    Those of a share are the ones that its fields get in the whole batch.
+    """
+    fields = len(like) if share is None else share.whole
+    drawn = like.new_empty(count, fields, *like.shape[1:]).normal_(generator=generator)
+    return drawn if share is None else drawn[:, share.first : share.first + len(like)]
 
 
 def repeat(batch: Tensor, times: int) -> Tensor:
