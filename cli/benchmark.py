@@ -1,15 +1,16 @@
-"""`geonp benchmark`: the papers' experiments, from data to table."""
+"""`geonp benchmark`: the papers' experiments, from data to table; and how fast everything is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
+from . import options, speed
+from .duration import Duration
 
 if TYPE_CHECKING:
     from geonp.benchmarks.images import Images
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from geonp.benchmarks.result import Result
     from geonp.benchmarks.runs import Workplace
 
-BENCHMARKS = ("table1", "completion", "report", "heaton", "terrain")
+BENCHMARKS = ("table1", "completion", "report", "heaton", "terrain", "speed")
 RASTERS = ("dem", "srtm", "copernicus", "tfasr")
 PREFERRED = {
     "table1": (("faces", "celeba"), ("fashion-mnist", "mnist")),
@@ -27,7 +28,26 @@ PREFERRED = {
 }
 """What each benchmark runs on: of each group the first that is on this machine."""
 RUNS = "runs"
+SPEED = "speed"
 _DPI = 110
+_BUDGETS = ("cpu", "full")
+
+
+class _Length(click.ParamType[str]):
+    """How long a benchmark may take: the name of a budget, or a time; which of the two, its name decides."""
+
+    name = "budget"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the value as it is, if it is either."""
+        if value not in _BUDGETS:
+            try:
+                Duration().convert(value, param, ctx)
+            except click.BadParameter:
+                self.fail(
+                    f"{value!r} is neither cpu nor full, nor a time such as 90s, 12m or 1.5h", param, ctx
+                )
+        return str(value)
 
 
 @click.command()
@@ -40,10 +60,10 @@ _DPI = 110
 )
 @click.option(
     "--budget",
-    type=click.Choice(["cpu", "full"]),
-    default="cpu",
-    show_default=True,
-    help="cpu: under half an hour on two cores. full: the whole length, for a GPU.",
+    type=_Length(),
+    metavar="cpu|full|TIME",
+    help="cpu: under half an hour on two cores. full: the whole length, for a GPU. speed: a time, such as 12m, "
+    f"that it keeps to.  [default: cpu; speed: {speed.BUDGET}]",
 )
 @click.option(
     "--seeds", type=click.IntRange(min=1), help="Trainings of every network.  [default: the budget's]"
@@ -52,21 +72,37 @@ _DPI = 110
     "--output", type=click.Path(path_type=Path), help="Folder to write to.  [default: benchmark-NAME]"
 )
 @click.option("--resume", is_flag=True, help="Go on with the runs that are in the folder.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="speed: compare with this kept run (speed.json), and exit with 1 if something became slower.",
+)
+@click.option(
+    "--tolerate",
+    type=click.FloatRange(min=1.0, min_open=True),
+    default=1.5,
+    show_default=True,
+    metavar="TIMES",
+    help="--against: how many times as long, or as much memory, is still the same.",
+)
 @options.device
 @options.as_json
 @options.verbosity
 def benchmark(
     name: str,
     data: tuple[str, ...],
-    budget: str,
+    budget: str | None,
     seeds: int | None,
     output: Path | None,
     resume: bool,
+    against: Path | None,
+    tolerate: float,
     device: str,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Repeat an experiment of the papers and write its table and figures.
+    """Repeat an experiment of the papers, or measure speed, and write tables and figures.
 
     \b
     table1      what each attention adds to an IFNP (faces or CelebA, MNIST, FashionMNIST)
@@ -74,15 +110,18 @@ def benchmark(
     report      ConvCNP and others on DEM tiles, FashionMNIST and EuroSAT, beside interpolation and kriging
     heaton      the case-study competition of Heaton et al. (2019), beside its published table
     terrain     every method on held-out terrain
+    speed       seconds and memory against pixels, observations and bands, beside other packages
 
     \b
     geonp benchmark table1 --data fashion-mnist
     geonp benchmark report --budget full --seeds 3 --output report
     geonp benchmark table1 --resume
+    geonp benchmark speed --budget 12m --against speed.json
     """  # noqa: D301 (click wants the control character)
     from geonp.benchmarks.plan import Budget
     from geonp.errors import OutputError
 
+    _check(name, data, budget, seeds, resume, against)
     folder = output or Path(f"benchmark-{name}")
     if folder.exists() and not resume and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder}: exists already; go on with it (--resume), or choose another (--output)")
@@ -91,15 +130,67 @@ def benchmark(
         if not quiet:
             click.echo(line, err=True)
 
+    if name == SPEED:
+        _speed(budget or speed.BUDGET, against, tolerate, folder, device, tell, as_json)
+        return
     try:
-        result = _run(name, data, Budget(budget), seeds, folder, device, tell)
+        result = _run(name, data, Budget(budget or _BUDGETS[0]), seeds, folder, device, tell)
     except KeyboardInterrupt:
         click.echo(
             f"geonp: interrupted; go on with: geonp benchmark {name} --output {folder} --resume", err=True
         )
         raise SystemExit(130) from None
-    _write(result, folder)
+    _write(result, folder, result.to_json())
     click.echo(result.to_json() if as_json else result.to_markdown(), nl=False)
+
+
+def _check(
+    name: str,
+    data: tuple[str, ...],
+    budget: str | None,
+    seeds: int | None,
+    resume: bool,
+    against: Path | None,
+) -> None:
+    """Refuse options that the benchmark does not have."""
+    from geonp.errors import UsageError
+
+    if name == SPEED:
+        given = {"--data": bool(data), "--seeds": seeds is not None, "--resume": resume}
+        if wrong := [option for option, there in given.items() if there]:
+            raise UsageError(f"speed has no {' and no '.join(wrong)}: it runs on terrain of its own, once")
+        if budget in _BUDGETS:
+            raise UsageError(
+                f"speed takes a time as its budget, not {budget!r}; write --budget {speed.BUDGET}"
+            )
+    elif budget not in (None, *_BUDGETS):
+        raise UsageError(f"{name} takes --budget cpu or full, not {budget!r}; times are for speed")
+    elif against is not None:
+        raise UsageError(f"--against compares runs of speed, not of {name}; leave it out")
+
+
+def _speed(
+    budget: str,
+    against: Path | None,
+    tolerate: float,
+    folder: Path,
+    device: str,
+    tell: Callable[[str], None],
+    as_json: bool,
+) -> None:
+    """Measure, write, and where a kept run is named say what became slower, with an exit code of 1."""
+    before = None if against is None else speed.kept(against)
+    record = speed.measured(budget, device, tell)
+    result = speed.told(record)
+    _write(result, folder, record.to_json())
+    click.echo(record.to_json() if as_json else result.to_markdown(), nl=False)
+    if before is None:
+        return
+    found = speed.compared(record, before, tolerate)
+    click.echo(found.table().to_markdown(), err=as_json)
+    if found.worse:
+        click.echo(f"geonp: {len(found.worse)} measurements became worse than in {against}", err=True)
+        raise SystemExit(1)
 
 
 def _run(
@@ -185,7 +276,7 @@ def _default(benchmark: str) -> Sequence[str]:
     return found
 
 
-def _write(result: Result, folder: Path) -> None:
+def _write(result: Result, folder: Path, content: str) -> None:
     """Write table and figures, replacing those of an earlier run."""
     import matplotlib.pyplot as plt
 
@@ -195,7 +286,7 @@ def _write(result: Result, folder: Path) -> None:
     pictures = {folder / f"{result.benchmark}_{p.name}.png": p.figure for p in result.pictures}
     texts = {
         folder / f"{result.benchmark}.md": result.to_markdown(),
-        folder / f"{result.benchmark}.json": result.to_json(),
+        folder / f"{result.benchmark}.json": content,
     }
     with Staging([*texts, *pictures], overwrite=True) as staging:
         for path, text in texts.items():

@@ -15,7 +15,7 @@ from geonp.benchmarks.contest import Contest, hold
 from geonp.benchmarks.images import Images, test_tasks
 from geonp.benchmarks.panels import samples
 from geonp.benchmarks.plan import Budget, Plan
-from geonp.benchmarks.result import Cell, Column, Picture, Result, Table
+from geonp.benchmarks.result import Column, Picture, Result, Table
 from geonp.benchmarks.runs import Found, Trained, Workplace
 from geonp.benchmarks.scores import pixels_per_second, score
 from geonp.benchmarks.systems import System
@@ -106,20 +106,14 @@ class _Scorer:
 
 
 def _table(name: str, contest: Contest, plan: Plan) -> Table:
-    columns = (
-        Column("model", "model"),
-        Column("parameters", "parameters"),
+    scores = (
         *(Column(_name("all", f), f"all, {f:.0%}", 3) for f in FRACTIONS),
         *(Column(_name("hidden", f), f"hidden, {f:.0%}", 3) for f in FRACTIONS),
         Column("steps_per_second", "steps/s", 1),
         Column("pixels_per_second", "pixels/s", 0),
     )
-    rows: list[tuple[Cell, ...]] = [
-        (label, contest.sizes[label].parameters, *(contest.spread(label, c.name) for c in columns[2:]))
-        for label in contest.found
-    ]
     title = f"{name}: log-likelihood in nats a pixel, mean ± deviation of {plan.seeds} seed(s)"
-    return Table(title, columns, tuple(rows))
+    return contest.table(title, "model", scores)
 
 
 def _finding(name: str, contest: Contest) -> str:

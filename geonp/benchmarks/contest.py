@@ -8,7 +8,7 @@ from functools import partial
 
 from geonp.benchmarks.images import Images
 from geonp.benchmarks.plan import Plan
-from geonp.benchmarks.result import Spread
+from geonp.benchmarks.result import Cell, Column, Spread, Table
 from geonp.benchmarks.runs import Found, Trained, Workplace, train
 from geonp.benchmarks.systems import Sized, System, sized
 from geonp.models.base import Model
@@ -33,6 +33,25 @@ class Contest:
         """Return a score over the seeds; None where the system has no such score."""
         values = [one[score] for one in self.found[label] if score in one]
         return Spread.of(values) if values else None
+
+    def table(
+        self, title: str, heading: str, scores: Sequence[Column], classical: Mapping[str, Found] | None = None
+    ) -> Table:
+        """Return the systems, a row each, and below them methods without parameters.
+
+        Parameters
+        ----------
+        heading : of the names' column.
+        scores : the columns of scores, by their names in `Found`.
+        classical : scores of other methods, by name.
+        """
+        columns = (Column(heading, heading), Column("parameters", "parameters"), *scores)
+        rows: list[tuple[Cell, ...]] = [
+            (label, self.sizes[label].parameters, *(self.spread(label, c.name) for c in scores))
+            for label in self.found
+        ]
+        rows += [(name, None, *(one.get(c.name) for c in scores)) for name, one in (classical or {}).items()]
+        return Table(title, columns, tuple(rows))
 
     def settings(self) -> tuple[tuple[str, str], ...]:
         """Return every system's settings as text."""

@@ -42,7 +42,6 @@ SYSTEMS = (
 )
 # Bilinear interpolation of scattered pixels is linear over triangles.
 CLASSICAL = ("nearest", "linear", "cubic", "rbf", "kriging")
-SCORES = ("psnr", "rmse", "crps", "nll", "coverage90")
 SHOWN = 6
 
 PLANS = MappingProxyType(
@@ -160,9 +159,7 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _table(images: Images, contest: Contest, plan: Plan, work: Workplace) -> Table:
-    columns = (
-        Column("method", "method"),
-        Column("parameters", "parameters"),
+    scores = (
         Column("psnr", "PSNR", 2),
         Column("rmse", "RMSE", 2),
         Column("crps", "CRPS", 2),
@@ -171,17 +168,13 @@ def _table(images: Images, contest: Contest, plan: Plan, work: Workplace) -> Tab
         Column("steps_per_second", "steps/s", 2),
         Column("pixels_per_second", "pixels/s", 0),
     )
-    names = [column.name for column in columns[2:]]
-    rows: list[tuple[Cell, ...]] = [
-        (label, contest.sizes[label].parameters, *(contest.spread(label, name) for name in names))
-        for label in contest.found
-    ]
+    classical = {}
     for method in CLASSICAL:
         key = f"{images.name} {method}"
-        found = work.score(key, partial(_classical, method, images, plan.tested))
-        work.tell(f"{key}: PSNR {found['psnr']:.2f}")
-        rows.append((method, None, *(found.get(name) for name in names)))
-    return Table(f"{images.name}: 1/8 seen, means over images of the hidden pixels", columns, tuple(rows))
+        classical[method] = work.score(key, partial(_classical, method, images, plan.tested))
+        work.tell(f"{key}: PSNR {classical[method]['psnr']:.2f}")
+    title = f"{images.name}: 1/8 seen, means over images of the hidden pixels"
+    return contest.table(title, "method", scores, classical)
 
 
 def _finding(table: Table) -> str:

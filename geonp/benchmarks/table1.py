@@ -18,7 +18,7 @@ from geonp.benchmarks.contest import Contest, hold
 from geonp.benchmarks.images import Images, as_task, random_contexts, test_tasks
 from geonp.benchmarks.panels import Strip, samples, seen_only, strips
 from geonp.benchmarks.plan import Budget, Plan
-from geonp.benchmarks.result import Cell, Column, Picture, Result, Table
+from geonp.benchmarks.result import Column, Picture, Result, Table
 from geonp.benchmarks.runs import Found, Trained, Workplace
 from geonp.benchmarks.scores import pixels_per_second, score
 from geonp.benchmarks.systems import System
@@ -151,24 +151,16 @@ class _Scorer:
 
 
 def _table(images: Images, contest: Contest, plan: Plan, work: Workplace) -> Table:
-    columns = (
-        Column("model", "model"),
-        Column("parameters", "parameters"),
+    scores = (
         *(Column(_psnr(f), f"PSNR {f:.0%}", 2) for f in FRACTIONS),
         *(Column(f"hidden_{_psnr(f)}", f"hidden {f:.0%}", 2) for f in FRACTIONS),
         *(Column(_kl(f), f"KL {f:.0%}", 4) for f in FRACTIONS),
         Column("steps_per_second", "steps/s", 1),
         Column("pixels_per_second", "pixels/s", 0),
     )
-    names = [column.name for column in columns[2:]]
-    rows: list[tuple[Cell, ...]] = [
-        (label, contest.sizes[label].parameters, *(contest.spread(label, name) for name in names))
-        for label in contest.found
-    ]
-    for method in CLASSICAL:
-        found = score_classical(method, images, plan.tested, FRACTIONS, work)
-        rows.append((method, None, *(found.get(name) for name in names)))
-    return Table(f"{images.name}: mean ± deviation of {plan.seeds} seed(s)", columns, tuple(rows))
+    classical = {name: score_classical(name, images, plan.tested, FRACTIONS, work) for name in CLASSICAL}
+    title = f"{images.name}: mean ± deviation of {plan.seeds} seed(s)"
+    return contest.table(title, "model", scores, classical)
 
 
 def _paper() -> Table:
