@@ -23,7 +23,6 @@ _OPTION = {
     "kind": "--kind",
     "neighbours": "--neighbours",
     "noise": "--latent",
-    "memory": "--memory",
 }
 FAMILIES = ("exponential", "matern32", "matern52", "matern", "gaussian", "spherical", "power")
 _SCALE = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -83,7 +82,8 @@ OPTIONS = (
         type=click.Path(),
         multiple=True,
         metavar="RASTER",
-        help="Kriging: a raster that the mean follows (terrain, say), wherever the survey is; repeatable.",
+        help="Kriging: a covariate that is used whatever comes out: --covariate RASTER with --covariate-policy "
+        "always, for a raster without holes; repeatable.",
     ),
     click.option(
         "--kind",
@@ -93,7 +93,11 @@ OPTIONS = (
     click.option("--neighbours", type=click.IntRange(min=1), help="Observations a pixel is estimated from."),
     click.option("--latent", is_flag=True, help="Kriging: variance without the nugget."),
     click.option(
-        "--memory", callback=_bytes, metavar="SIZE", help="Kriging: memory for its systems: 500M, 2G."
+        "--memory",
+        callback=_bytes,
+        metavar="SIZE",
+        help="Memory that the run may take in all: 500M, 2G. A quarter of it is for kriging's systems. "
+        "[default: a quarter of what is free, 1.5 GB beside the program at most]",
     ),
 )
 
@@ -114,7 +118,7 @@ class Kriging:
     @property
     def stated(self) -> bool:
         """Whether anything was said about how to krige."""
-        return any(getattr(self, f.name) for f in fields(self))
+        return any(getattr(self, f.name) for f in fields(self) if f.name != "memory")
 
     def apply(self, method: Method) -> Method:
         """Return `method` with these parameters.
@@ -134,7 +138,6 @@ class Kriging:
             self.kind,
             self.neighbours,
             False if self.latent else None,
-            self.memory,
         )
         changes: dict[str, Any] = {
             name: value for name, value in zip(_OPTION, given, strict=True) if value is not None
@@ -145,41 +148,23 @@ class Kriging:
                 raise UsageError(
                     f"method '{method.name}' takes no {_OPTION[name]}; leave it out, or use --method kriging"
                 )
+        if self.memory is not None:
+            from geonp.memory import Budget
+
+            share = Budget.of(self.memory).share
+            if "memory" in known:
+                changes["memory"] = share
         if self.variogram is not None:
             from .covariance import read_covariances
 
             found = read_covariances(self.variogram)
             changes["covariance"] = found[0] if len(set(found)) == 1 else found
         if self.drift:
-            changes["drift"] = tuple(_open(path) for path in self.drift)
+            changes["drift"] = tuple(open_named(path) for path in self.drift)
         return cast("Method", replace(cast(Any, method), **changes))
 
 
-def memory_of(method: Method | None, tile: int, quiet: bool) -> int | None:
-    """Say what memory kriging will take, in bytes, and return it; None for another method.
-
-    Raises
-    ------
-    UsageError
-        If it is more than --memory allows.
-    """
-    if method is None or method.name != "kriging":
-        return None
-    from geonp.methods.kriging import Kriging as KrigingMethod
-
-    assert isinstance(method, KrigingMethod)
-    needed = method.bytes_needed(tile)
-    if needed > method.memory:
-        raise UsageError(
-            f"kriging would take about {needed / 1e6:.0f} MB in windows of {tile} pixels, and --memory allows "
-            f"{method.memory / 1e6:.0f} MB; make the windows smaller (--tile {max(64, tile // 2)}) or allow more"
-        )
-    if not quiet:
-        click.echo(f"kriging takes about {needed / 1e6:.0f} MB beside the program itself", err=True)
-    return needed
-
-
-def _open(path: str) -> xr.DataArray:
+def open_named(path: str) -> xr.DataArray:
     """Open a raster lazily, and name it by its file."""
     from geonp.io import open_field
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from . import options
-from .kriging import memory_of
+from .covariate import Covariates, covariates, say
+from .errors import Errors, errors
+from .memory import TILE, expect, machine
+from .resume import OPTION as RESUME
+from .resume import keeping
+from .scheduler import OPTIONS as SCHEDULER
+from .scheduler import crew
 from .styled import Styled
 
 if TYPE_CHECKING:
+    from geonp.blend import Layers
     from geonp.io.outputs import Writer
     from geonp.methods.base import Method
     from geonp.predict import Completion
@@ -28,9 +36,18 @@ if TYPE_CHECKING:
 @click.option("--std", type=options.OUT, help="Standard deviation too, GeoTIFF.")
 @click.option("--status", type=options.OUT, help="Observed, interpolated or extrapolated, GeoTIFF.")
 @options.method
+@covariates
+@errors
 @options.reading
-@options.tile
-@click.option("--smooth", is_flag=True, help="Replace observed pixels by the prediction too.")
+@TILE
+@RESUME
+@SCHEDULER
+@click.option(
+    "--smooth",
+    is_flag=True,
+    help="Replace observed pixels by the prediction too, its nugget filtered out. With --error, those whose error is "
+    "not 0 are estimated in any case.",
+)
 @click.option(
     "--co", "creation", multiple=True, metavar="KEY=VALUE", help="GDAL creation option; repeatable."
 )
@@ -47,8 +64,13 @@ def predict(
     std: Path | None,
     status: Path | None,
     method: Method,
+    covariates: Covariates,
+    errors: Errors,
     reading: options.Reading,
-    tile: int,
+    tile: int | None,
+    resumed: bool,
+    scheduler: str | None,
+    keep_going: bool,
     smooth: bool,
     creation: tuple[str, ...],
     cog: bool,
@@ -64,6 +86,8 @@ def predict(
     geonp predict soundings.csv --res 10 --crs EPSG:25832 -o depth.tif var.tif
     geonp predict sst.nc --variable sst --to filled.nc
     geonp predict survey.tif --method cubic --mean filled.tif
+    geonp predict survey.tif --error error.tif -o mean.tif var.tif
+    geonp predict stations.csv --like dem.tif --covariate dem.tif -o mean.tif var.tif
     """  # noqa: D301
     from geonp.field import grid_shape
     from geonp.io.outputs import CONTAINER_SUFFIXES, RASTER_SUFFIXES, check_outputs
@@ -76,27 +100,39 @@ def predict(
         )
     paths = [container] if container else list(rasters.values())
     suffixes = CONTAINER_SUFFIXES if container else RASTER_SUFFIXES
-    check_outputs(paths, overwrite=overwrite, inputs=[survey], suffixes=suffixes)
+    inputs = [survey, *covariates.files, *errors.files]
+    check_outputs(paths, overwrite=overwrite, inputs=inputs, suffixes=suffixes)
     if style and container:
         raise click.UsageError("--style is for GeoTIFF outputs (-o, --mean)")
     styled = Styled(rasters, survey, overwrite) if style else None
     start = time.perf_counter()
-    field = reading.open(survey)
+    field, method = errors.open(survey, reading, method)
     variance = (container is not None and method.has_variance) or bool({"variance", "std"} & set(rasters))
-    ready = begin(field, method, variance=variance, tile=tile, keep_observed=not smooth)
-    memory = memory_of(ready.method, tile, quiet)
-    writer = _writer(ready, rasters, container, survey, creation, cog, overwrite)
-    with writer:
-        pixels = field.size
-        pieces = options.progress(ready, pixels, lambda piece: piece.mean.size, quiet, "px")
-        for piece in pieces:
-            writer.write(piece.window, piece.arrays())
-            if styled is not None:
-                styled.look_at(piece, pixels)
-        if styled is None:
-            writer.commit()
-        else:
-            styled.commit(writer, field)
+    method = covariates.apply(method)
+    with (
+        machine() as allowed,
+        crew(scheduler, keep_going, resumed) as workers,
+        keeping(resumed, paths) as journal,
+    ):
+        if journal is not None:
+            tile, kept = tile or journal.tile, journal.finished
+        ready = begin(field, method, variance=variance, tile=tile, memory=allowed, keep_observed=not smooth)
+        say(ready.method, quiet)
+        memory = expect(ready, quiet)
+        writer = _writer(ready, rasters, container, survey, creation, cog, overwrite)
+        with writer:
+            compute = workers.completing(ready)
+            completed = compute(ready.windows())
+            if journal is not None:
+                journal.begin(ready)
+                journal.staged(writer.folders)
+                completed = journal.completed(ready, compute)
+            _write(ready.assemble(completed), writer, styled, field.size, quiet)
+            if styled is None:
+                writer.commit()
+            else:
+                styled.commit(writer, field)
+        failed = workers.report()
     seconds = time.perf_counter() - start
     report = {
         "survey": survey,
@@ -104,7 +140,9 @@ def predict(
         "shape": [field.sizes["band"], *grid_shape(field)],
         "observed": ready.summary.observed.tolist(),
         "seconds": round(seconds, 3),
-        **({} if memory is None else {"estimated_memory": memory}),
+        "estimated_memory": memory,
+        **({} if journal is None else {"windows": len(ready.windows()), "windows_kept": kept}),
+        **failed,
         **ready.describe(),
     }
     if as_json:
@@ -116,6 +154,20 @@ def predict(
             f"-> {', '.join(map(str, paths))}",
             err=True,
         )
+
+
+def _write(pieces: Iterator[Layers], writer: Writer, styled: Styled | None, pixels: int, quiet: bool) -> None:
+    """Write finished pieces, and look at them, while the next ones are computed."""
+    from geonp.pipeline import Behind
+
+    def finish(piece: Layers) -> None:
+        writer.write(piece.window, piece.arrays())
+        if styled is not None:
+            styled.look_at(piece, pixels)
+
+    with Behind(finish) as behind:
+        for piece in options.progress(pieces, pixels, lambda piece: piece.mean.size, quiet, "px"):
+            behind.put(piece)
 
 
 def _rasters(

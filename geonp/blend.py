@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geonp.field import Window, windows
-from geonp.methods.base import Values
+from geonp.methods.base import Status, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,12 @@ class Layers:
         return out
 
 
+def cover(shape: tuple[int, int], tile: int, feather: int) -> list[Window]:
+    """Return the windows that `join` wants completed, in its order: of `tile` pixels, and the feather around them."""
+    grid, feather = windows(shape, tile), _shared(tile, feather)
+    return grid if feather == 0 or len(grid) == 1 else [window.grow(feather, shape) for window in grid]
+
+
 def join(
     shape: tuple[int, int], tile: int, feather: int, compute: Callable[[Window], Layers]
 ) -> Iterator[Layers]:
@@ -38,27 +44,38 @@ def join(
     `compute` completes a window. With a feather, windows are computed that much larger on every side and
     averaged with linear ramps; one strip of windows is held in memory.
     """
-    grid = windows(shape, tile)
-    feather = min(feather, tile // 2)  # a pixel is shared by two windows a direction, never three
+    return assemble(shape, tile, feather, map(compute, cover(shape, tile, feather)))
+
+
+def assemble(
+    shape: tuple[int, int], tile: int, feather: int, completed: Iterable[Layers]
+) -> Iterator[Layers]:
+    """Yield what `join` does, from `completed`: the windows of `cover` for this `tile` and `feather`, in its order."""
+    grid, feather = windows(shape, tile), _shared(tile, feather)
     if feather == 0 or len(grid) == 1:
-        yield from map(compute, grid)
+        yield from completed
         return
     above: _Strip | None = None
-    for row in range(0, shape[0], tile):
-        strip = None
-        for window in (w for w in grid if w.row == row):
-            wide = window.grow(feather, shape)
-            layers = compute(wide)
-            strip = strip or _Strip.like(layers, shape[1], above)
-            strip.add(layers, _ramp(window, wide, feather))
-        assert strip is not None
-        last = row + tile >= shape[0]
-        yield strip.finish(shape[0] if last else row + tile - feather)
-        above = strip
+    strip: _Strip | None = None
+    for window, layers in zip(grid, completed, strict=True):
+        if strip is None:
+            strip = _Strip.like(layers, shape[1], above)
+        strip.add(layers, ramp(window, layers.window, feather))
+        if window.stop[1] == shape[1]:  # the last of its strip
+            last = window.stop[0] == shape[0]
+            yield strip.finish(shape[0] if last else window.stop[0] - feather)
+            above, strip = strip.rest(), None
 
 
-def _ramp(window: Window, wide: Window, feather: int) -> NDArray[np.float64]:
-    """Return weights over `wide` that fall linearly across the borders it shares with other windows."""
+def _shared(tile: int, feather: int) -> int:
+    """Return the feather with which a pixel is shared by two windows a direction, never three."""
+    return min(feather, tile // 2)
+
+
+def ramp(window: Window, wide: Window, feather: int) -> NDArray[np.float64]:
+    """Return weights over `wide` that fall linearly across the borders it shares with other windows, from `feather`
+    pixels within to as many beyond.
+    """
 
     def side(start: int, stop: int, wide_start: int, wide_stop: int) -> NDArray[np.float64]:
         centre = np.arange(wide_start, wide_stop) + 0.5
@@ -110,6 +127,13 @@ class _Strip:
         if self.variance is not None and layers.variance is not None:
             self.variance[:, *here] += ramp * layers.variance
 
+    def rest(self) -> _Strip:
+        """Return the rows that were not handed on yet; the others need not be kept."""
+        rows = slice(self.done - self.row, None)
+        variance = None if self.variance is None else self.variance[:, rows].copy()
+        mean, status = self.mean[:, rows].copy(), self.status[:, rows].copy()
+        return _Strip(self.done, self.done, mean, variance, status, self.weight[rows].copy())
+
     def finish(self, stop: int) -> Layers:
         """Hand on the rows before `stop`, which no later window touches."""
         rows = slice(self.done - self.row, stop - self.row)
@@ -118,4 +142,6 @@ class _Strip:
         mean = (self.mean[:, rows] / weight).astype(np.float32)
         variance = None if self.variance is None else (self.variance[:, rows] / weight).astype(np.float32)
         self.done = stop
-        return Layers(window, mean, variance, self.status[:, rows])
+        # A window that could not be completed takes the pixels that it shares along.
+        status = np.where(np.isnan(mean), np.uint8(Status.MASKED), self.status[:, rows])
+        return Layers(window, mean, variance, status)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from geonp import __version__
-from geonp.blend import Layers, join
+from geonp.blend import Layers, assemble, cover
 from geonp.errors import GeonpWarning, InputError, MethodError, UsageError
 from geonp.field import (
     Summary,
     Window,
     as_field,
+    check_spread,
     geobox,
     grid_shape,
     grid_spacing,
@@ -26,9 +28,13 @@ from geonp.field import (
     summarise,
     warn_without_crs,
 )
+from geonp.memory import Budget, Work
 from geonp.methods.base import Method, Place, Status, Values
+from geonp.pipeline import ahead
 
 DEFAULT_TILE = 1024
+"""Side in pixels of windows, where nothing is known of the memory that a method takes."""
+
 _LOCAL_SPACING_FROM = 1.1
 
 
@@ -38,7 +44,8 @@ def complete(
     *,
     variance: bool = True,
     status: bool = False,
-    tile: int = DEFAULT_TILE,
+    tile: int | None = None,
+    memory: int | None = None,
     keep_observed: bool = True,
 ) -> xr.Dataset:
     """Complete a field in memory.
@@ -50,8 +57,11 @@ def complete(
     method : how to complete it (`geonp.methods.choose.choose`, or an object of one of the classes).
     variance : whether the variance is wanted.
     status : whether to add `status` (uint8: 0 masked, 1 observed, 2 interpolated, 3 extrapolated).
-    tile : side in pixels of the windows.
-    keep_observed : return observed pixels as they were, with variance 0, or as the method predicts them.
+    tile : side in pixels of the windows; None takes what suits the method and fits into the memory.
+    memory : bytes that the program may take in all, beside the result; None is what it has, and a quarter of what is
+        free, 1.5 GB at most.
+    keep_observed : return observed pixels as they were, with variance 0, or as the method predicts them. Those whose
+        error is stated (`Kriging(errors=...)`) and not 0 are estimated in any case.
 
     Returns
     -------
@@ -65,12 +75,21 @@ def complete(
         If nothing was observed.
     MethodError
         If a variance is wanted of a method without one.
+    UsageError
+        If `memory` is given and is not enough.
     """
     field = as_field(field)
+    ready = begin(field, method, variance=variance, tile=tile, memory=memory, keep_observed=keep_observed)
+    return collect(ready, ready, status=status)
+
+
+def collect(ready: Completion, pieces: Iterable[Layers], *, status: bool) -> xr.Dataset:
+    """Return `mean`, and where wanted `variance` and `status`, put together from the pieces of a `ready` run."""
+    field = ready.field
     mean = np.full(field.shape, np.nan, np.float32)
-    spread = np.full(field.shape, np.nan, np.float32) if variance else None
+    spread = np.full(field.shape, np.nan, np.float32) if ready.variance else None
     codes = np.zeros(field.shape, np.uint8) if status else None
-    for layers in begin(field, method, variance=variance, tile=tile, keep_observed=keep_observed):
+    for layers in pieces:
         where = (slice(None), *layers.window.within(Window.whole(grid_shape(field))))
         mean[where] = layers.mean
         if spread is not None and layers.variance is not None:
@@ -91,14 +110,37 @@ def begin(
     method: Method,
     *,
     variance: bool = True,
-    tile: int = DEFAULT_TILE,
+    tile: int | None = None,
+    memory: int | None = None,
     keep_observed: bool = True,
 ) -> Completion:
     """Look at a field (band, y, x) once, prepare the method for it, and return what is ready to run.
 
     Parameters, errors: see `complete`. Two passes are made over the field: this one counts, the run reads.
     """
-    if tile < 1:
+    check_request(method, variance=variance, tile=tile)
+    budget = Budget.of(memory)
+    warn_without_crs(field)
+    summary = summarise(field)
+    _report(summary, method.filters)
+    if variance:
+        check_spread(summary)
+    if summary.constant.all() or ((summary.observed == summary.pixels).all() and not method.filters):
+        tile = Work(None, grid_shape(field), field.sizes["band"]).choose(budget, tile)
+        return Completion(field, None, summary, variance, tile, keep_observed=True)
+    method = method if keep_observed else method.smoothed()
+    learn_from = field
+    if not method.joint:
+        bands = np.flatnonzero(~summary.constant)
+        learn_from, method = field.isel(band=bands), method.of_bands(bands.tolist(), len(summary.constant))
+    prepared = method.prepare(learn_from)
+    tile = Work(prepared, grid_shape(field), field.sizes["band"]).choose(budget, tile)
+    return Completion(field, prepared, summary, variance, tile, keep_observed)
+
+
+def check_request(method: Method, *, variance: bool, tile: int | None) -> None:
+    """Raise UsageError for a tile without pixels, MethodError for the variance of a method without one."""
+    if tile is not None and tile < 1:
         raise UsageError(f"a tile of {tile} pixels is impossible; give at least 1 (--tile 1024)")
     if variance and not method.has_variance:
         from geonp.methods import with_variance
@@ -107,14 +149,6 @@ def begin(
             f"method '{method.name}' gives no variance; ask for the mean alone (--mean FILE, variance=False) "
             f"or use one of: {', '.join(with_variance())}"
         )
-    warn_without_crs(field)
-    summary = summarise(field)
-    _report(summary)
-    if summary.constant.all() or (summary.observed == summary.pixels).all():
-        return Completion(field, None, summary, variance, tile, keep_observed=True)
-    method = method if keep_observed else method.smoothed()
-    learn_from = field if method.joint else field.isel(band=np.flatnonzero(~summary.constant))
-    return Completion(field, method.prepare(learn_from), summary, variance, tile, keep_observed)
 
 
 @dataclass(frozen=True)
@@ -137,15 +171,44 @@ class Completion:
         """Return how the result was made, for the outputs' tags."""
         made_by = {"method": "none"} if self.method is None else self.method.describe()
         observed = "predicted too" if not self.keep_observed else "kept, with variance 0"
+        if self.keep_observed and self.method is not None and self.method.filters:
+            observed = "estimated where their error is not 0, else kept, with variance 0"
         return {"geonp": __version__, "observed_pixels": observed, **made_by}
 
     def __iter__(self) -> Iterator[Layers]:
-        feather = 0 if self.method is None else self.method.feather
-        completer = _Completer(self.field, self.method, self.summary, self.variance, self.keep_observed)
-        return join(grid_shape(self.field), self.tile, feather, completer)
+        return self.assemble(self.completed(self.windows()))
+
+    def bytes_needed(self) -> int:
+        """Return the memory in bytes that the run takes at its peak beside the program: an estimate."""
+        return Work(self.method, grid_shape(self.field), self.field.sizes["band"]).bytes_needed(self.tile)
+
+    def windows(self) -> list[Window]:
+        """Return the windows in which the field is completed, in the order in which `assemble` takes them."""
+        return cover(grid_shape(self.field), self.tile, self._feather)
+
+    def completer(self) -> Completer:
+        """Return what completes any window of the field by itself."""
+        return Completer(self.field, self.method, self.summary, self.variance, self.keep_observed)
+
+    def completed(self, windows: Sequence[Window]) -> Iterator[Layers]:
+        """Complete windows one after the other; the next one is read meanwhile."""
+        completer = self.completer()
+        if len(windows) < 2:
+            yield from map(completer, windows)
+            return
+        with closing(ahead(completer.read, windows)) as given:
+            yield from map(completer.complete, given)
+
+    def assemble(self, layers: Iterable[Layers]) -> Iterator[Layers]:
+        """Yield finished pieces, every pixel once, from the `windows`, completed, in their order."""
+        return assemble(grid_shape(self.field), self.tile, self._feather, layers)
+
+    @property
+    def _feather(self) -> int:
+        return 0 if self.method is None else self.method.feather
 
 
-def _report(summary: Summary) -> None:
+def _report(summary: Summary, filters: bool) -> None:
     if not summary.observed.any():
         lost = f" ({summary.infinite.sum()} are infinite)" if summary.infinite.any() else ""
         raise InputError(
@@ -155,6 +218,8 @@ def _report(summary: Summary) -> None:
     if summary.infinite.any():
         _note(f"{summary.infinite.sum()} infinite values are treated as not observed")
     if (summary.observed == summary.pixels).all():
+        if filters:
+            return
         _note("every pixel is observed: the raster is returned as it is, with variance 0")
         return
     for band in np.flatnonzero(summary.observed == 0):
@@ -182,8 +247,31 @@ def _prior_variance(summary: Summary, band: int) -> float:
     return float(2 * summary.variance[band])  # two values: the sample variance
 
 
-class _Completer:
-    """Completes one window of a field with a prepared method, or with none where nothing is left to fill."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A window as it was read.
+
+    Parameters
+    ----------
+    place : the window, and the pixels around it that the method reads.
+    values : float32 (band, y, x) of `place.given`, NaN where not observed.
+    spacing : pixel size (dy, dx) in metres (the raster's own units where it has no CRS).
+    """
+
+    place: Place
+    values: Values
+    spacing: tuple[float, float]
+
+
+class Completer:
+    """Completes windows of a field with a prepared method, or with none where nothing is left to fill.
+
+    Reading and computing can be called from different threads.
+
+    Parameters
+    ----------
+    field, method, summary, variance, keep_observed : those of a `Completion`.
+    """
 
     def __init__(
         self,
@@ -204,28 +292,54 @@ class _Completer:
         self._bands = np.flatnonzero(np.ones_like(summary.constant) if joint else ~summary.constant)
 
     def __call__(self, wanted: Window) -> Layers:
+        """Read and complete one window."""
+        return self.complete(self.read(wanted))
+
+    def read(self, wanted: Window) -> Given:
+        """Read the window `wanted`, and around it what the method needs."""
         shape = grid_shape(self._field)
         place = Place(shape, wanted.grow(self._halo, shape), wanted)
         given = load(self._field, place.given)
-        values = np.asarray(given.values, np.float32)
+        return Given(place, np.asarray(given.values, np.float32), self._spacing(given))
+
+    def complete(self, given: Given) -> Layers:
+        """Complete a window as it was read: `given`."""
+        values, place = given.values, given.place
         inside = values[:, *place.inside]
         mean = np.full(inside.shape, np.nan, np.float32)
         variance = np.full(inside.shape, np.nan, np.float32) if self._variance else None
-        if self._method is not None and np.isnan(inside[self._bands]).any():
-            done = self._method.complete(values[self._bands], self._spacing(given), place)
-            mean[self._bands] = done.mean
-            if variance is not None and done.variance is not None:
-                variance[self._bands] = np.maximum(done.variance, 0)
+        method, estimated = self._method, np.zeros(inside.shape, bool)
+        if method is not None and (method.filters or np.isnan(inside[self._bands]).any()):
+            errors = self._fill(method, given, mean, variance)
+            estimated[self._bands] = False if errors is None else errors > 0
         for band in np.flatnonzero(self._summary.constant):
             mean[band] = self._summary.mean[band]
             if variance is not None:
                 variance[band] = _prior_variance(self._summary, int(band))
         seen = np.isfinite(inside)
-        returned = seen if self._keep_observed else seen & np.isnan(mean)
+        returned = seen & ~estimated if self._keep_observed else seen & np.isnan(mean)
         mean[returned] = inside[returned]
         if variance is not None:
             variance[returned] = 0
-        return Layers(wanted, mean, variance, self._status(values, mean, place))
+        return Layers(place.wanted, mean, variance, self._status(values, mean, place))
+
+    def _fill(self, method: Method, given: Given, mean: Values, variance: Values | None) -> Values | None:
+        """Put the method's answer where it may be needed: around the holes, where windows leave no trace.
+
+        Return the error variances of the observations, where they are stated.
+        """
+        place, values = given.place, given.values[self._bands]
+        if self._keep_observed and method.feather == 0 and not method.filters:
+            part = _around_holes(values[:, *place.inside], place, self._halo)
+            values = values[:, *part.given.within(place.given)]
+        else:
+            part = place
+        done = method.complete(values, given.spacing, part)
+        where = (self._bands, *part.wanted.within(place.wanted))
+        mean[where] = done.mean
+        if variance is not None and done.variance is not None:
+            variance[where] = np.maximum(done.variance, 0)
+        return done.errors
 
     def _status(self, values: Values, mean: Values, place: Place) -> NDArray[np.uint8]:
         seen = np.isfinite(values)
@@ -235,6 +349,19 @@ class _Completer:
         status[seen[:, *place.inside]] = Status.OBSERVED
         status[np.isnan(mean)] = Status.MASKED
         return status
+
+
+def _around_holes(inside: Values, place: Place, halo: int) -> Place:
+    """Return the part of a place whose wanted pixels are the rectangle around all that is not observed."""
+    holes = np.asarray(np.isnan(inside).any(0))
+    rows, cols = np.flatnonzero(holes.any(1)), np.flatnonzero(holes.any(0))
+    wanted = Window(
+        place.wanted.row + int(rows[0]),
+        place.wanted.col + int(cols[0]),
+        int(rows[-1] - rows[0]) + 1,
+        int(cols[-1] - cols[0]) + 1,
+    )
+    return Place(place.raster, wanted.grow(halo, place.raster), wanted)
 
 
 def _measure(field: xr.DataArray) -> Callable[[xr.DataArray], tuple[float, float]]:

@@ -1,5 +1,6 @@
 """Streaming: windows leave no trace, degenerate bands never reach a method, observed pixels come back."""
 
+import threading
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from geonp.blend import Layers, join
 from geonp.errors import GeonpWarning, InputError, MethodError, UsageError
 from geonp.field import Window
 from geonp.methods.base import Completed, Method, Place, Status, Values
-from geonp.predict import complete
+from geonp.predict import Completer, Given, begin, complete
 
 
 @dataclass(frozen=True)
@@ -215,3 +216,55 @@ def test_windows_of_a_tall_geographic_raster_are_measured_where_they_are() -> No
     found.clear()
     complete(short.odc.assign_crs("EPSG:4326"), Spy(), tile=20)
     assert len(set(found)) == 1
+
+
+def test_windows_are_read_while_others_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next window is read by another thread, at most one ahead; order and result are those of one by one."""
+    events: list[tuple[str, Window]] = []
+    ready = begin(holey((1, 30, 30)), LocalMean(), tile=10)
+    read, compute = Completer.read, Completer.complete
+    threads = set()
+
+    def reading(self: Completer, wanted: Window) -> Given:
+        threads.add(threading.current_thread().name)
+        events.append(("read", wanted))
+        return read(self, wanted)
+
+    def computing(self: Completer, given: Given) -> Layers:
+        events.append(("compute", given.place.wanted))
+        return compute(self, given)
+
+    monkeypatch.setattr(Completer, "read", reading)
+    monkeypatch.setattr(Completer, "complete", computing)
+    pieces = list(ready)
+    assert [w for what, w in events if what == "compute"] == [w for what, w in events if what == "read"]
+    assert [piece.window for piece in pieces] == ready.windows()
+    ahead = np.cumsum([1 if what == "read" else -1 for what, _ in events])
+    assert 0 <= ahead.min() <= ahead.max() <= 2
+    assert threading.main_thread().name not in threads
+    single = ready.completer()
+    for piece in pieces:
+        np.testing.assert_array_equal(single(piece.window).mean, piece.mean)
+
+
+@pytest.mark.parametrize("overlap", [0, 2])
+def test_only_the_surroundings_of_holes_are_computed(overlap: int) -> None:
+    """Where windows leave no trace, neither do the rectangles around holes that they are narrowed to."""
+    values = np.random.default_rng(0).normal(100, 5, (1, 40, 40)).astype("f4")
+    values[0, 12:15, 5:9] = np.nan
+    values[0, 33, 33] = np.nan
+    survey = holey((1, 40, 40)).copy(data=values)
+    method = LocalMean(overlap=overlap)
+    done = complete(survey, method, tile=20, status=True)
+    if overlap == 0:
+        assert sorted(method.seen) == [(1, 7, 7), (1, 9, 10)]  # the holes, and 3 pixels around them
+    else:
+        assert min(shape[1] for shape in method.seen) > 20
+    asked = LocalMean().complete(values, (30.0, 30.0), Place.whole((40, 40)))
+    hole = np.isnan(values)
+    np.testing.assert_allclose(done["mean"].values[hole], asked.mean[hole], rtol=1e-6)
+    assert (done["mean"].values[~hole] == values[~hole]).all()
+    assert (done["status"].values[hole] == Status.INTERPOLATED).all()
+    smoothed = LocalMean()
+    complete(survey, smoothed, tile=20, keep_observed=False)
+    assert min(shape[1] for shape in smoothed.seen) > 20

@@ -168,7 +168,7 @@ class RasterWriter(Writer):
                 nodata = np.float32(self._nodata)
                 out[out == nodata] = np.nextafter(nodata, np.float32(np.inf))
                 out[np.isnan(out)] = nodata
-        with told_of_failure(self._paths[layer], (*GDAL_ERRORS, OSError)):
+        with told_of_failure(self._paths[layer], (*GDAL_ERRORS, OSError)), rasterio.Env():  # of this thread
             self._open[layer].write(out, window=place)
 
     def _finish(self) -> None:

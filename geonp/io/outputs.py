@@ -6,7 +6,10 @@ import abc
 import contextlib
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +22,9 @@ from numpy.typing import NDArray
 from geonp.errors import GeonpError, OutputError, UsageError
 from geonp.field import Window
 from geonp.io.paths import StrPath, is_address, is_zarr, reason
+
+if sys.platform != "win32":
+    import fcntl
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 CONTAINER_SUFFIXES = (".nc", ".nc4", ".zarr")
@@ -123,8 +129,17 @@ class Staging:
         target = Path(path).resolve()
         return self._hidden[target.parent] / target.name
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the outputs are until they are finished."""
+        return tuple(self._hidden.values())
+
     def commit(self) -> None:
         """Move every output into place; if one cannot be, put back what was there and raise OutputError."""
+        with _uninterrupted(), _alone_in(sorted(self._hidden)):
+            self._move_all()
+
+    def _move_all(self) -> None:
         moved: list[tuple[Path, Path]] = []  # (from, to), in order
         try:
             for target in self._targets:
@@ -165,6 +180,39 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         self.discard()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off SIGINT and SIGTERM until the block is left: between a move and its note, nothing could be undone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where no signal is handled
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for late in came[:1]:
+            signal.raise_signal(late)
+
+
+@contextlib.contextmanager
+def _alone_in(folders: Sequence[Path]) -> Iterator[None]:
+    """Wait until no other run moves outputs into these folders: of two at once, one's mean could end up beside the
+    other's variance. Where the system or the file system has no locks, nothing is waited for.
+    """
+    with contextlib.ExitStack() as stack:
+        if sys.platform != "win32":
+            for folder in folders:
+                with contextlib.suppress(OSError):
+                    descriptor = os.open(folder, os.O_RDONLY)
+                    stack.callback(os.close, descriptor)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def _move(source: Path, destination: Path, moved: list[tuple[Path, Path]]) -> None:
@@ -233,6 +281,11 @@ class Writer(abc.ABC):
             if values.shape != (bands, *window.shape):
                 raise UsageError(f"{layer} is {values.shape}, the window wants {(bands, *window.shape)}")
             self._write(layer, window, values)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the outputs are until they are finished."""
+        return self._staging.folders
 
     def commit(self) -> None:
         """Finish the outputs and move them into place together."""

@@ -340,7 +340,6 @@ def test_what_cannot_be_kriged_is_a_wrong_usage(
         ("--family", "matern"),
         ("--drift", "dem.tif"),
         ("--kind", "simple"),
-        ("--memory", "1G"),
     ],
 )
 def test_a_method_that_does_not_krige_is_named(geonp: Geonp, holey: Path, option: str, value: str) -> None:
