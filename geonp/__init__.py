@@ -12,13 +12,15 @@ from geonp import _loading, _register
 from geonp.errors import GeonpError, GeonpWarning
 
 if TYPE_CHECKING:
+    from geonp.chunked import complete
     from geonp.evaluation import evaluate
     from geonp.exceedance import exceed
     from geonp.fitting import fit
     from geonp.io import open_field
     from geonp.kriging import krige
     from geonp.methods.choose import load
-    from geonp.predict import complete
+    from geonp.methods.covaried import with_covariates
+    from geonp.methods.errors import with_errors
     from geonp.simulation import simulate
     from geonp.suggestion import suggest
 
@@ -37,10 +39,12 @@ __all__ = [
     "open_field",
     "simulate",
     "suggest",
+    "with_covariates",
+    "with_errors",
 ]
 
 _HOME = {
-    "complete": "geonp.predict",
+    "complete": "geonp.chunked",
     "evaluate": "geonp.evaluation",
     "exceed": "geonp.exceedance",
     "fit": "geonp.fitting",
@@ -49,6 +53,8 @@ _HOME = {
     "open_field": "geonp.io",
     "simulate": "geonp.simulation",
     "suggest": "geonp.suggestion",
+    "with_covariates": "geonp.methods.covaried",
+    "with_errors": "geonp.methods.errors",
 }
 
 

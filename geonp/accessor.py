@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import xarray as xr
 
 from geonp._loading import undisturbed
@@ -12,6 +12,8 @@ from geonp.errors import InputError
 
 if TYPE_CHECKING:
     from geonp.methods.base import Method
+    from geonp.methods.errors import Stated
+    from geonp.methods.selection import Policy
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -38,6 +40,9 @@ class DataArrayAccessor:
         status: bool = False,
         tile: int | None = None,
         keep_observed: bool = True,
+        covariates: xr.DataArray | Sequence[xr.DataArray] = (),
+        covariate_policy: Policy = "auto",
+        errors: Stated | None = None,
         device: Device = "auto",
         seed: int = 0,
     ) -> xr.Dataset:
@@ -51,6 +56,12 @@ class DataArrayAccessor:
         status : whether to add `status` (uint8: 0 masked, 1 observed, 2 interpolated, 3 extrapolated).
         tile : side in pixels of the windows in which the array is read and completed.
         keep_observed : return observed pixels as they were, with variance 0, or as the method predicts them.
+        covariates : rasters that the array follows (terrain, another band, yesterday's scene), one or several,
+            on whatever grid; each of their bands is a covariate (`geonp.methods.covaried.with_covariates`).
+        covariate_policy : `auto` uses the covariates that help on hidden observations, `always` all, `never` none.
+        errors : standard deviations of the observations' errors, in the array's units: an array on the same grid, or
+            one number (`geonp.methods.errors.with_errors`). Those that err more weigh less, and observed pixels
+            whose error is not 0 are estimated.
         device : where networks and kriging run.
         seed : seed of whatever a method draws while it is fitted.
 
@@ -58,32 +69,35 @@ class DataArrayAccessor:
         -------
         Dataset
             `mean` in the array's units and `variance` in their square, in the array's own dimensions and
-            coordinates.
+            coordinates. Of a dask array they are dask arrays in its chunks, and nothing is computed yet.
 
         Raises
         ------
         InputError
-            If nothing is observed, or the array has no two spatial dimensions.
+            If nothing is observed (of a dask array: when it is computed), or the array has no two spatial
+            dimensions.
         MethodError
             If a variance is wanted of a method that has none.
         UsageError
-            If there is no such method.
+            If there is no such method, or it takes no errors.
         ModelError
             If the model file is not one of ours or does not fit the array.
         """
         with undisturbed():
-            from geonp.field import as_field
+            from geonp.chunked import complete as run
             from geonp.io.cf import describe
             from geonp.methods.choose import choose
-            from geonp.predict import DEFAULT_TILE
-            from geonp.predict import complete as run
+            from geonp.methods.covaried import with_covariates
+            from geonp.methods.errors import with_errors
 
+        how = choose(method, model, device=device, seed=seed)
+        how = how if errors is None else with_errors(how, errors)
         done = run(
-            as_field(self._array),
-            choose(method, model, device=device, seed=seed),
+            self._array,
+            with_covariates(how, covariates, covariate_policy, seed),
             variance=variance,
             status=status,
-            tile=tile or DEFAULT_TILE,
+            tile=tile,
             keep_observed=keep_observed,
         )
         out = xr.Dataset({name: _unfold(values, self._array) for name, values in done.items()})
@@ -111,6 +125,8 @@ class DatasetAccessor:
         variance: bool = True,
         tile: int | None = None,
         keep_observed: bool = True,
+        covariates: xr.DataArray | Sequence[xr.DataArray] = (),
+        covariate_policy: Policy = "auto",
         device: Device = "auto",
         seed: int = 0,
     ) -> xr.Dataset:
@@ -141,6 +157,8 @@ class DatasetAccessor:
                 variance=variance,
                 tile=tile,
                 keep_observed=keep_observed,
+                covariates=covariates,
+                covariate_policy=covariate_policy,
                 device=device,
                 seed=seed,
             )
@@ -164,5 +182,5 @@ def _unfold(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
     y, x = spatial_dims(like) or like.dims[-2:]
     leading = [d for d in like.dims if d not in (y, x)]
     shape = [like.sizes[d] for d in (*leading, y, x)]
-    plain = xr.DataArray(np.reshape(values.to_numpy(), shape), dims=(*leading, y, x))
-    return plain.transpose(*like.dims).assign_coords(like.coords)
+    plain = xr.DataArray(values.data.reshape(shape), dims=(*leading, y, x)).transpose(*like.dims)
+    return (plain.chunk(like.chunksizes) if like.chunksizes else plain).assign_coords(like.coords)

@@ -17,6 +17,7 @@ from geonp.errors import GeonpWarning, InputError, UsageError
 from geonp.io import cf, grid
 from geonp.io.lazy import LazyGrid, Values, as_slice
 from geonp.io.paths import StrPath, check_readable, is_address, is_zarr, reason
+from geonp.io.remote import advice, storage_options
 
 SOURCE_DIMS, SOURCE_SHAPE = "source_dims", "source_shape"
 _UNEVEN = 0.01
@@ -88,17 +89,20 @@ def _open(path: str) -> xr.Dataset:
         raise InputError(f"{path}: is a folder and no Zarr store; give one file in it")
     engine: Literal["zarr", "netcdf4"] | None = "zarr" if zarr else None if is_address(path) else "netcdf4"
     kind = "Zarr store" if zarr else "NetCDF file"
+    how: dict[str, Any] = {"storage_options": storage_options(path)} if zarr else {}
     error: Exception
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about consolidated metadata, odd calendars, missing grid mappings
         for decode_times in (True, False):  # units of time that nobody can decode must not hide the data
             try:
-                return xr.open_dataset(path, engine=engine, decode_times=decode_times, decode_timedelta=False)
+                return xr.open_dataset(
+                    path, engine=engine, decode_times=decode_times, decode_timedelta=False, **how
+                )
             except Exception as raised:  # each engine and each compressor has errors of its own
                 error = raised
     raise InputError(
         f"{path}: is no {kind} that can be read, or is damaged ({reason(error)}); "
-        "check it with ncdump -h, and fetch or export it again"
+        + advice(path, "check it with ncdump -h, and fetch or export it again")
     ) from None
 
 

@@ -15,8 +15,10 @@ import rasterio
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError as RasterCRSError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 from xarray.backends import CachingFileManager
@@ -25,10 +27,13 @@ from geonp.errors import GeonpWarning, InputError, UsageError
 from geonp.io import cf, grid
 from geonp.io.lazy import LazyGrid, Values
 from geonp.io.paths import StrPath, check_readable, is_address, reason
+from geonp.io.remote import advice, patiently
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+_CRS_ERRORS = (CRSError, RasterCRSError)
 _STRIDED_PIXELS = 1 << 24
 _HUGE = 1e30
+_MOST_BANDS = 1 << 14
 
 Mask = NDArray[np.bool_]
 
@@ -69,9 +74,15 @@ def open_raster(path: StrPath, *, band: Sequence[int] = (), nodata: float | None
     check_readable(name, folder=True)
     array = RasterArray(name)
     with array.reading() as source:
-        array.choose(source, band, nodata)
-        coords = _coordinates(source, array.bands)
-        return array.field(coords, _attributes(source, array.bands, nodata), None, name)
+        try:
+            array.choose(source, band, nodata)
+            coords = _coordinates(source, array.bands)
+            return array.field(coords, _attributes(source, array.bands, nodata), None, name)
+        except (*GDAL_ERRORS, *_CRS_ERRORS) as error:
+            raise InputError(
+                f"{name}: what the file says of its bands or its grid is damaged ({reason(error)}); check it with "
+                "gdalinfo, and fetch or export it again"
+            ) from None
 
 
 @contextmanager
@@ -91,7 +102,7 @@ def _open(path: str) -> Any:
                 raise InputError(f"{path}: is a folder; give one file in it, or a Zarr store") from None
             raise InputError(
                 f"{path}: is no raster that GDAL can read, or is damaged ({reason(error)}); "
-                "check it with gdalinfo, and fetch or export it again"
+                + advice(path, "check it with gdalinfo, and fetch or export it again")
             ) from None
 
 
@@ -137,7 +148,7 @@ class RasterArray(LazyGrid):
         """Give the open file to this thread alone."""
         if self._process != os.getpid():
             self._renew()
-        with self._lock:
+        with self._lock, patiently(self.path):
             yield self._files.acquire(needs_lock=False)
 
     def choose(self, source: Any, wanted: Sequence[int], nodata: float | None) -> None:
@@ -148,12 +159,19 @@ class RasterArray(LazyGrid):
                 f"it holds the rasters {names}: give one of these instead" if names else "it holds no raster"
             )
             raise InputError(f"{self.path}: has no band of its own; {held}")
-        alpha = [i for i in source.indexes if _is_alpha(source, i)]
+        # Each of a file's lists is made anew for all its bands whenever it is asked for.
+        described, colours, kinds = source.descriptions, source.colorinterp, source.dtypes
+        alpha = [i for i in source.indexes if _is_alpha(colours[i - 1], described[i - 1])]
         data = [i for i in source.indexes if i not in alpha] or list(source.indexes)
         wrong = [b for b in wanted if b not in source.indexes]
         if wrong:
             raise UsageError(f"{self.path}: has bands 1 to {source.count}, there is no band {wrong[0]}")
         self.bands = tuple(wanted) or tuple(data)
+        if len(self.bands) > _MOST_BANDS:
+            raise InputError(
+                f"{self.path}: says that it has {len(self.bands)} bands; more than {_MOST_BANDS} are not read at "
+                "once: if the file is not damaged, name those you want (--band)"
+            )
         self._alpha = next((i for i in alpha if i not in self.bands), None)
         if self._alpha is not None and not wanted:
             warnings.warn(
@@ -163,13 +181,14 @@ class RasterArray(LazyGrid):
                 stacklevel=4,
             )
         for b in self.bands:
-            kind = source.dtypes[b - 1]
+            kind = kinds[b - 1]
             if kind.startswith("complex"):
                 raise InputError(
                     f"{self.path}: band {b} is {kind}; complex numbers cannot be completed: "
                     "export amplitude and phase as bands of their own"
                 )
-        self._how = tuple(_how(source, b, nodata) for b in self.bands)
+        lists = source.mask_flag_enums, source.nodatavals, source.scales, source.offsets
+        self._how = tuple(_how(b, nodata, *(each[b - 1] for each in lists)) for b in self.bands)
         self.shape = (len(self.bands), source.height, source.width)
 
     def read(self, bands: range, rows: range, cols: range) -> Values:
@@ -206,24 +225,25 @@ class RasterArray(LazyGrid):
         return out
 
 
-def _is_alpha(source: Any, band: int) -> bool:
+def _is_alpha(colour: ColorInterp, description: str | None) -> bool:
     """Return whether a band is transparency. Writers call the fourth band of any 8-bit scene alpha; one that
     is described as something else is data.
     """
-    described = (source.descriptions[band - 1] or "alpha").lower()
+    described = (description or "alpha").lower()
     named = any(word in described for word in ("alpha", "mask", "transparen", "opacity"))
-    return named and source.colorinterp[band - 1] == ColorInterp.alpha
+    return named and colour == ColorInterp.alpha
 
 
-def _how(source: Any, band: int, nodata: float | None) -> _Band:
-    flags = source.mask_flag_enums[band - 1]
+def _how(
+    band: int, nodata: float | None, flags: Any, declared: float | None, scale: float, offset: float
+) -> _Band:
     plain = MaskFlags.all_valid in flags or MaskFlags.alpha in flags or flags == [MaskFlags.nodata]
-    declared = source.nodatavals[band - 1] if nodata is None else nodata
-    return _Band(band, declared, source.scales[band - 1], source.offsets[band - 1], not plain)
+    return _Band(band, declared if nodata is None else nodata, scale, offset, not plain)
 
 
 def _stored(source: Any, indexes: list[int], window: RasterWindow) -> Sequence[NDArray[Any]]:
-    if len({source.dtypes[i - 1] for i in indexes}) == 1:
+    kinds = source.dtypes
+    if len({kinds[i - 1] for i in indexes}) == 1:
         read: Sequence[NDArray[Any]] = source.read(indexes, window=window)
         return read
     return [source.read(i, window=window) for i in indexes]
@@ -257,7 +277,8 @@ def _is_nodata(raw: NDArray[Any], nodata: float | None) -> Mask | None:
 
 def _coordinates(source: Any, bands: tuple[int, ...]) -> dict[Hashable, Any]:
     out: dict[Hashable, Any] = {"band": np.array(bands)}
-    descriptions = [source.descriptions[b - 1] or "" for b in bands]
+    described = source.descriptions
+    descriptions = [described[b - 1] or "" for b in bands]
     units = _units(source, bands)
     if len(bands) > 1 and any(descriptions):
         out["description"] = ("band", descriptions)
@@ -271,7 +292,8 @@ def _coordinates(source: Any, bands: tuple[int, ...]) -> dict[Hashable, Any]:
 
 
 def _units(source: Any, bands: tuple[int, ...]) -> list[str]:
-    return [source.units[b - 1] or "" for b in bands]
+    units = source.units
+    return [units[b - 1] or "" for b in bands]
 
 
 def _attributes(source: Any, bands: tuple[int, ...], nodata: float | None) -> dict[str, Any]:
