@@ -11,6 +11,7 @@ import click
 from geonp.errors import UsageError
 
 from . import options
+from .errors import Errors, errors
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +36,7 @@ TABLES = (".csv", ".md", ".json")
     "-o", "--output", type=options.OUT, metavar="FILE", help="out.tif; for areas out.csv, out.md or out.json."
 )
 @options.method
+@errors
 @options.reading
 @options.tile
 @options.overwrite
@@ -51,6 +53,7 @@ def exceed(
     count: int,
     output: Path | None,
     method: Method,
+    errors: Errors,
     reading: options.Reading,
     tile: int,
     overwrite: bool,
@@ -74,6 +77,8 @@ def exceed(
     areal = polygons is not None or blocks is not None
     if polygons is not None and blocks is not None:
         raise UsageError("areas are polygons or blocks; give --polygons or --blocks, not both")
+    if label is not None and polygons is None:
+        raise UsageError("--label names polygons; give them (--polygons FILE), or leave it out")
     asked = [
         name
         for name, v in (("--above", above), ("--below", below), ("--quantile", quantile))
@@ -88,17 +93,29 @@ def exceed(
     if not areal and output is None:
         raise UsageError("say where the raster goes: -o FILE.tif")
     if output is not None:
-        inputs = [survey, *([polygons] if polygons else [])]
+        inputs = [survey, *errors.files, *([polygons] if polygons else [])]
         check_outputs(
             [output], overwrite=overwrite, inputs=inputs, suffixes=TABLES if areal else RASTER_SUFFIXES
         )
     if areal:
         _areas(
-            survey, polygons, label, blocks, above, count, output, method, reading, tile, overwrite, as_json
+            survey,
+            polygons,
+            label,
+            blocks,
+            above,
+            count,
+            output,
+            method,
+            errors,
+            reading,
+            tile,
+            overwrite,
+            as_json,
         )
         return
     assert output is not None
-    _raster(survey, above, below, quantile, output, method, reading, tile, overwrite, as_json, quiet)
+    _raster(survey, above, below, quantile, output, method, errors, reading, tile, overwrite, as_json, quiet)
 
 
 def _raster(
@@ -108,20 +125,22 @@ def _raster(
     share: float | None,
     output: Path,
     method: Method,
+    errors: Errors,
     reading: options.Reading,
     tile: int,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from geonp.exceedance import note_threshold, probability, quantile
+    from geonp.exceedance import probability, quantile
     from geonp.io.geotiff import RasterWriter
     from geonp.predict import begin
+    from geonp.thresholds import note_threshold
 
     start = time.perf_counter()
     if share is not None and not 0 < share < 1:
         raise UsageError(f"--quantile lies between 0 and 1, got {share}; 0.9 is what nine in ten stay below")
-    field = reading.open(survey)
+    field, method = errors.open(survey, reading, method)
     ready = begin(field, method, variance=True, tile=tile)
     threshold = above if above is not None else below
     if threshold is not None:
@@ -170,6 +189,7 @@ def _areas(
     count: int,
     output: Path | None,
     method: Method,
+    errors: Errors,
     reading: options.Reading,
     tile: int,
     overwrite: bool,
@@ -179,7 +199,7 @@ def _areas(
     from geonp.field import grid_shape
     from geonp.io import zones
 
-    field = reading.open(survey)
+    field, method = errors.open(survey, reading, method)
     if polygons is not None:
         areas = zones.polygons(polygons, field, label=label)
     else:

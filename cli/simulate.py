@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
+from .errors import Errors, errors
 
 if TYPE_CHECKING:
     from geonp.methods.base import Method
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     help="out.tif (one band each), or out.zarr or out.nc (a dimension `realisation`).",
 )
 @options.method
+@errors
 @options.reading
 @options.tile
 @click.option(
@@ -39,6 +41,7 @@ def simulate(
     count: int,
     output: Path,
     method: Method,
+    errors: Errors,
     reading: options.Reading,
     tile: int,
     creation: tuple[str, ...],
@@ -55,6 +58,7 @@ def simulate(
     geonp simulate survey.tif -n 50 -o realisations.zarr
     geonp simulate survey.tif -n 50 --seed 1 -o realisations.tif
     geonp simulate survey.tif -n 50 --method kriging --latent -o surface.nc
+    geonp simulate survey.tif -n 50 --error error.tif -o realisations.zarr
     """  # noqa: D301
     from geonp.errors import UsageError
     from geonp.field import grid_shape
@@ -63,11 +67,11 @@ def simulate(
     from geonp.io.realisations import SUFFIXES, realisation_writer
     from geonp.simulation import begin
 
-    check_outputs([output], overwrite=overwrite, inputs=[survey], suffixes=SUFFIXES)
+    check_outputs([output], overwrite=overwrite, inputs=[survey, *errors.files], suffixes=SUFFIXES)
     if creation and output.suffix.lower() not in RASTER_SUFFIXES:
         raise UsageError("--co is for GeoTIFF outputs (-o out.tif)")
     start = time.perf_counter()
-    field = reading.open(survey)
+    field, method = errors.open(survey, reading, method)
     ready = begin(field, method, count, seed=getattr(method, "seed", 0), tile=tile)
     tags = ready.describe()
     writer = realisation_writer(
@@ -91,6 +95,6 @@ def simulate(
             {"survey": survey, "output": str(output), "shape": shape, "seconds": round(seconds, 3), **tags}
         )
     else:
-        click.echo(
-            f"{survey}: {count} realisations by {tags['method']} in {seconds:.1f} s -> {output}", err=True
-        )
+        how = "all alike" if tags["method"] == "none" else f"by {tags['method']}"
+        many = "1 realisation" if count == 1 else f"{count} realisations"
+        click.echo(f"{survey}: {many} {how} in {seconds:.1f} s -> {output}", err=True)

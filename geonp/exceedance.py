@@ -9,7 +9,6 @@ pixels (Journel and Huijbregts 1978, section II.D), far below the average varian
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,14 +17,15 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from geonp.errors import GeonpWarning, InputError, UsageError
-from geonp.field import Summary, Window, as_field, geobox, grid_spacing, spacing, windows
+from geonp.errors import InputError, UsageError
+from geonp.field import Window, as_field, geobox, grid_spacing, spacing, windows
 from geonp.io.zones import Area
 from geonp.methods.base import Method
 from geonp.methods.choose import choose
 from geonp.predict import DEFAULT_TILE, complete
 from geonp.simulation import Realisations
 from geonp.simulation import begin as begin_realisations
+from geonp.thresholds import note_threshold
 
 Array = NDArray[np.float64]
 
@@ -86,30 +86,6 @@ def exceed(
     done = complete(as_field(field), choose(method), tile=tile)
     p = probability(done["mean"].values, done["variance"].values, threshold)
     return done["mean"].copy(data=p).rename("probability").assign_attrs(units="1")
-
-
-def note_threshold(threshold: float, summary: Summary) -> None:
-    """Say so where a threshold lies outside what was observed.
-
-    Parameters
-    ----------
-    threshold : in the units of the field.
-    summary : what was observed.
-
-    Warns
-    -----
-    GeonpWarning
-    """
-    low, high = float(np.nanmin(summary.minimum)), float(np.nanmax(summary.maximum))
-    if low <= threshold <= high:
-        return
-    side = "above" if threshold > high else "below"
-    warnings.warn(
-        f"the threshold {threshold:g} lies {side} everything that was observed ({low:g} to {high:g}): what is said of "
-        "it rests on the tails of the normal distribution alone",
-        GeonpWarning,
-        stacklevel=2,
-    )
 
 
 def blocks(shape: tuple[int, int], side: int) -> list[Area]:

@@ -7,13 +7,14 @@ known.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from geonp.errors import MethodError, UsageError
+from geonp.errors import GeonpWarning, MethodError, UsageError
 from geonp.field import Window, as_field, grid_shape, load, spacing, windows
 from geonp.kriging.board import Pixels
 from geonp.kriging.raster import RasterKriging
@@ -54,7 +55,8 @@ def simulate(
     -------
     DataArray
         (realisation, band, y, x) float32, in the units of the field, on its own coordinates. Observed pixels hold
-        their observation in every realisation.
+        their observation in every realisation, unless its error is stated (`geonp.with_errors`): then realisations are
+        of what a measurement free of error might find.
 
     Raises
     ------
@@ -63,7 +65,12 @@ def simulate(
     MethodError
         If the method has no covariance to draw fields with.
     UsageError
-        If there is to be no realisation, or the covariance has no sill.
+        If there is to be no realisation, the seed is negative, or the covariance has no sill.
+
+    Warns
+    -----
+    GeonpWarning
+        If a band has too few observations to tell how it varies.
 
     Notes
     -----
@@ -102,9 +109,18 @@ def begin(
         raise MethodError(
             f"method '{method.name}' has no covariance to draw realisations with; use --method kriging or bundled"
         )
+    if seed < 0:
+        raise UsageError(f"a seed is a whole number of 0 or more, got {seed} (--seed 1)")
     if isinstance(method, Kriging) and latent:
         method = replace(method, noise=False)
     completion = complete_later(field, method, variance=True, tile=tile)
+    few = np.flatnonzero((completion.summary.observed > 0) & (completion.summary.observed < 3))
+    if len(few) and completion.summary.pixels > 2:
+        warnings.warn(
+            f"band {few[0] + 1} has too few observations to tell how it varies: its realisations are all alike",
+            GeonpWarning,
+            stacklevel=3,
+        )
     bands = _bands(completion, seed, latent, memory)
     return Realisations(completion, n, seed, bands, memory)
 
@@ -140,7 +156,8 @@ class Realisations:
         """Return how they were made, for the outputs' tags."""
         drawn = {True: "circulant embedding", False: "waves"}
         told = self.completion.describe() | {"realisations": str(self.n), "realisations_seed": str(self.seed)}
-        told["observed_pixels"] = "kept"
+        drawn_too = self.completion.method is not None and self.completion.method.filters
+        told["observed_pixels"] = "drawn where their error is not 0, else kept" if drawn_too else "kept"
         for number, band in enumerate(self.bands, 1):
             told[f"fields_{number}"] = drawn[band.simulator.embedding is not None]
             told["nugget"] = "in" if band.simulator.noise else "out"
@@ -176,12 +193,23 @@ class Realisations:
             out[:, i] = completion.summary.mean[i]
         method = completion.method
         own = values[[band.number for band in self.bands]]
-        if method is not None and self.bands and np.isnan(own[:, *place.inside]).any():
-            self._fill(out, values, place, draws, method)
-        seen = np.isfinite(inside)
-        return np.where(seen, inside, out)
+        known = np.isfinite(inside)
+        if method is not None and self.bands and (method.filters or np.isnan(own[:, *place.inside]).any()):
+            errors = _error_variances(method, own, place.given)
+            if errors is not None:
+                known[[band.number for band in self.bands]] &= ~(errors[:, *place.inside] > 0)
+            self._fill(out, values, errors, place, draws, method)
+        return np.where(known, inside, out)
 
-    def _fill(self, out: Values, values: Values, place: Place, draws: list[Draw], method: Method) -> None:
+    def _fill(
+        self,
+        out: Values,
+        values: Values,
+        errors: Values | None,
+        place: Place,
+        draws: list[Draw],
+        method: Method,
+    ) -> None:
         """Put the realisations of every band that the method completes into `out` (R, band, y, x)."""
         step = spacing(self.completion.field)
         done = None
@@ -192,7 +220,8 @@ class Realisations:
             drift = None
             if isinstance(method, Kriging) and method.trend is not None:
                 drift = method.trend.window(place.given)
-            found = draw.condition(Block(place.given.row, place.given.col, known, drift), wanted)
+            off = None if errors is None else errors[self.bands.index(band)]
+            found = draw.condition(Block(place.given.row, place.given.col, known, drift, off), wanted)
             if not band.corrected:
                 out[:, band.number] = found.values
                 continue
@@ -226,6 +255,11 @@ class Band:
     def nugget(self) -> float:
         """Variance of the observable that the latent field has not."""
         return self.simulator.kriging.solver.covariance.nugget
+
+
+def _error_variances(method: Method, values: Values, window: Window) -> Values | None:
+    assert isinstance(method, Kriging | Flagship)
+    return method.error_variances(values, window)
 
 
 def krigings(method: Method) -> list[tuple[RasterKriging, bool, int]]:

@@ -72,10 +72,18 @@ def polygons(
         ) from None
     shapes = np.asarray(shapely.from_wkb(wkb if wkb is not None else []), object)
     wanted = {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}
-    if not shapes.size or not set(shapely.get_type_id(shapes).tolist()) <= wanted:
+    if not shapes.size:
+        raise InputError(f"{name}: holds no polygon; draw one, or use blocks (--blocks 16)")
+    if not set(shapely.get_type_id(shapes).tolist()) <= wanted:
         raise InputError(f"{name}: holds {meta['geometry_type'] or 'no'} geometries; polygons are needed")
     names = _names(name, meta["fields"], data, len(shapes), label)
     shapes = _onto(name, shapes, meta["crs"], None if box.crs is None else box.crs.to_wkt())
+    for called, shape in zip(names, shapes, strict=True):
+        if not np.isfinite(shapely.get_coordinates(shape)).all():
+            raise InputError(
+                f"{name}: polygon '{called}' reaches to where the raster's CRS is not defined; check its CRS, or cut "
+                "it to the raster"
+            )
     inverse = ~box.affine
     rows, cols = grid_shape(field)
 

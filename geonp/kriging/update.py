@@ -1,13 +1,13 @@
-"""How much surer a raster becomes when one more pixel is observed.
+"""How much surer a raster becomes when more pixels are observed.
 
 An observation at s changes the covariance of the kriging errors by a matrix of rank one,
 
     c(a, b | s) = c(a, b) - c(a, s) c(s, b) / (c(s, s) + nugget),
 
-whatever it says (Chiles and Delfiner 2012, section 3.4.4; it holds with an unknown mean too). The variance that it
-takes from the whole raster is therefore known before it is made, and no system is solved again to tell:
-
-    gain(s) = sum over t of c(t, s)^2 / (c(s, s) + nugget).
+whatever it says (Chiles and Delfiner 2012, section 3.4.4; it holds with an unknown mean too), and several at once, S,
+by the block c(a, S) [c(S, S) + nugget I]^-1 c(S, b). By how much the variance falls everywhere is therefore known
+before anything is observed, and no system is solved again to tell. What the fall is worth a criterion says
+(`geonp.kriging.criteria`).
 
 Errors of pixels that have observations between them are next to uncorrelated. They are followed in tiles and a halo
 around them, as wide as kriging's own neighbourhoods.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geonp import parallel
+from geonp.kriging.criteria import Criterion
 from geonp.kriging.solver import Solver
-from geonp.kriging.system import System
+from geonp.kriging.system import System, cholesky
 from geonp.kriging.trend import drift_columns
 
 Array = NDArray[np.float64]
@@ -79,19 +81,50 @@ class Lattice:
         rows, cols = self.nodes
         return [(row, col) for row in range(0, rows, _TILE) for col in range(0, cols, _TILE)]
 
+    def node_of(self, rows: Index, cols: Index) -> tuple[Index, Index]:
+        """Return node row and column of the cells that pixels lie in."""
+        most = np.array(self.nodes) - 1
+        return np.minimum(rows // self.stride, most[0]), np.minimum(cols // self.stride, most[1])
+
+    def tile_of(self, row: int, col: int) -> tuple[int, int]:
+        """Return first node row and column of the tile that a pixel lies in."""
+        node = self.node_of(np.array(row), np.array(col))
+        return int(node[0]) // _TILE * _TILE, int(node[1]) // _TILE * _TILE
+
+    def at_nodes(self, raster: NDArray[np.generic]) -> Array:
+        """Return what a raster (rows, columns) has at the nodes."""
+        return np.asarray(raster[self.first :: self.stride, self.first :: self.stride], np.float64)
+
+
+class Errors(NamedTuple):
+    """Kriging errors at M places and at the unobserved nodes around them.
+
+    Parameters
+    ----------
+    nodes : (W,), flat indices of the nodes.
+    cross : (M, W), covariances between places and nodes.
+    variance : (M,), at the places.
+    out : (M,), whether a place is observed or outside the raster.
+    """
+
+    nodes: Index
+    cross: Array
+    variance: Array
+    out: Mask
+
 
 @dataclass
-class Gains:
-    """What each node of a lattice would gain the raster, kept up to date as sites are taken.
+class Surveyed:
+    """The errors of kriging from the pixels that are observed, and from those that are imagined to be.
 
     Parameters
     ----------
     lattice : the nodes.
     spacing : metres (down, across) from a pixel to the next.
     solver : the covariance, and the kind of kriging.
-    rows, cols : pixels that are observed.
-    gain : (node rows, node columns), in squared units times nodes.
-    variance : of the kriging error of the latent field at every node; 0 where observed.
+    rows, cols : (N,), pixels that are observed.
+    stated : (N,), variances of their errors beside the nugget; None where none are stated.
+    observed : (rows, columns), which pixels are observed, those included that are imagined to be.
     """
 
     lattice: Lattice
@@ -99,99 +132,122 @@ class Gains:
     solver: Solver
     rows: Index
     cols: Index
-    gain: Array = field(init=False)
-    variance: Array = field(init=False)
+    stated: NDArray[np.float32] | None = None
+    observed: Mask = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gain, self.variance = np.zeros(self.lattice.nodes), np.zeros(self.lattice.nodes)
-        self._observed = np.zeros(self.lattice.shape, bool)
-        self._observed[self.rows, self.cols] = True
-        side = (_TILE + 2 * self.lattice.halo) * self.lattice.stride
-        self._side = side
-        self._lags = self._table(side)
-        tiles = self.lattice.tiles
-        for at, found in enumerate(parallel.each(lambda i: self._tile(*tiles[i]), range(len(tiles)))):
-            self._put(tiles[at], found)
-
-    def take(self, row: int, col: int) -> None:
-        """Observe a pixel, and update the nodes around it."""
-        self._observed[row, col] = True
-        h, s = self.lattice.halo, self.lattice.stride
-        for tile in self.lattice.tiles:
-            inside = [
-                (start - h) * s <= at < (start + _TILE + h) * s
-                for start, at in zip(tile, (row, col), strict=True)
-            ]
-            if all(inside):
-                self._put(tile, self._tile(*tile))
-
-    def at(self, rows: Index, cols: Index) -> tuple[Array, Array]:
-        """Return gain and latent variance of pixels near each other, on nodes or between them."""
-        lattice, s = self.lattice, self.lattice.stride
-        middle = [int((a.mean() - lattice.first) / s) // _TILE * _TILE for a in (rows, cols)]
-        cross, variance, weight, _ = self._errors(middle[0], middle[1], np.stack([rows, cols], 1))
-        return (cross**2 @ weight) / (variance + self._noise), variance
+        self.observed = np.zeros(self.lattice.shape, bool)
+        self.observed[self.rows, self.cols] = True
+        self._side = (_TILE + 2 * self.lattice.halo) * self.lattice.stride
+        self._lags = self._table(self._side)
+        self._errors: NDArray[np.float32] | None = None
+        if self.stated is not None:
+            self._errors = np.zeros(self.lattice.shape, np.float32)
+            self._errors[self.rows, self.cols] = self.stated
 
     @property
-    def _noise(self) -> float:
+    def noise(self) -> float:
+        """Variance of an observation that is still to be made."""
         covariance = self.solver.covariance
         return covariance.nugget or 1e-9 * covariance.sill
 
-    def _put(self, tile: tuple[int, int], found: tuple[Array, Array]) -> None:
-        here = tuple(slice(start, start + _TILE) for start in tile)
-        rows, cols = self.gain[here].shape
-        self.gain[here], self.variance[here] = (a[:rows, :cols] for a in found)
+    def places(self, tile: tuple[int, int]) -> Index:
+        """Return the pixels (tile x tile, 2) of a tile's nodes, those beyond the raster too."""
+        lattice = self.lattice
+        rows, cols = ((start + np.arange(_TILE)) * lattice.stride + lattice.first for start in tile)
+        return np.stack(np.meshgrid(rows, cols, indexing="ij"), -1).reshape(-1, 2)
 
-    def _tile(self, row: int, col: int) -> tuple[Array, Array]:
-        """Return gain and variance at the nodes of a tile, (tile, tile)."""
-        node = np.arange(_TILE) * self.lattice.stride + self.lattice.first
-        places = np.stack(
-            np.meshgrid(node + row * self.lattice.stride, node + col * self.lattice.stride, indexing="ij"), -1
-        )
-        places = places.reshape(-1, 2)
-        cross, variance, weight, observed = self._errors(row, col, places)
-        gain = (np.square(cross, out=cross) @ weight) / (variance + self._noise)
-        gain[observed], variance[observed] = 0, 0
-        return gain.reshape(_TILE, _TILE), variance.reshape(_TILE, _TILE)
+    def variances(self) -> Array:
+        """Return the variance of the latent field at every node, (node rows, node columns); 0 where observed."""
+        out, tiles = np.zeros(self.lattice.nodes), self.lattice.tiles
 
-    def _errors(self, row: int, col: int, places: Index) -> tuple[Array, Array, Array, Mask]:
-        """Return covariances (N, W) of the errors at pixels `places` and at the nodes around a tile; the variances (N,)
-        at `places`; the weight (W,) of the nodes, 1 or 0; and whether each place is observed or outside the raster.
-        """
-        lattice, solver = self.lattice, self.solver
-        s, h, (rows, cols) = lattice.stride, lattice.halo, lattice.shape
-        top, left = (row - h) * s, (col - h) * s
-        node = np.arange(_TILE + 2 * h) * s + lattice.first
-        nodes = np.stack(np.meshgrid(node + top, node + left, indexing="ij"), -1).reshape(-1, 2)
-        weight: Mask = np.all((nodes >= 0) & (nodes < [rows, cols]), 1)
-        weight[weight] = ~self._observed[tuple(nodes[weight].T)]
-        out: Mask = ~np.all((places >= 0) & (places < [rows, cols]), 1)
-        out[~out] = self._observed[tuple(places[~out].T)]
+        def variance(i: int) -> Array:
+            found = self.errors(tiles[i], self.places(tiles[i]), alone=True)
+            return np.where(found.out, 0, found.variance)
+
+        for tile, found in zip(tiles, parallel.each(variance, range(len(tiles))), strict=True):
+            put(out, tile, found)
+        return out
+
+    def errors(self, tile: tuple[int, int], places: Index, *, alone: bool = False) -> Errors:
+        """Return the errors at pixels `places` (M, 2) in a tile and at the nodes around it; `alone`: at no nodes."""
+        top, left = ((start - self.lattice.halo) * self.lattice.stride for start in tile)
+        nodes, flat = self._nodes_around(top, left)
+        if alone:
+            nodes, flat = nodes[:0], flat[:0]
+        out = self._out(places)
         known = self._around(top, left)
-        sill = solver.covariance.sill
         cross = self._between(places, nodes)
+        sill = self.solver.covariance.sill
         if not len(known):
-            return cross.numpy(), np.full(len(places), sill), weight.astype(np.float64), out
-        k = self._between(known, known)
-        k.diagonal().add_(solver.covariance.nugget)
-        zero = torch.zeros(len(known), dtype=torch.float64)
-        system = System.factorise(k[None], zero[None], self._columns(known, top, left)[None])
-        every = np.concatenate([places, nodes])
-        white = torch.linalg.solve_triangular(system.lower[0], self._between(known, every), upper=False)
-        lost = self._columns(every, top, left).mT - system.drift[0].mT @ white
-        drift = torch.linalg.solve_triangular(system.gram[0], lost, upper=False)
+            return Errors(flat, cross.numpy(), np.full(len(places), sill), out)
+        system = self._system(known, top, left)
+        white, drift = self._whitened(system, known, np.concatenate([places, nodes]), top, left)
         n = len(places)
         cross -= white[:, :n].mT @ white[:, n:]
         cross += drift[:, :n].mT @ drift[:, n:]
         variance = (sill - white[:, :n].square().sum(0)).clamp_min(0) + drift[:, :n].square().sum(0)
-        return cross.numpy(), variance.numpy(), weight.astype(np.float64), out
+        return Errors(flat, cross.numpy(), variance.numpy(), out)
+
+    def together(self, tile: tuple[int, int], places: Index) -> tuple[Index, Array]:
+        """Return the nodes (W,) around a tile, and how far their variance falls (W,) when pixels (M, 2) near it are all
+        observed.
+        """
+        top, left = ((start - self.lattice.halo) * self.lattice.stride for start in tile)
+        nodes, flat = self._nodes_around(top, left)
+        known = self._around(top, left)
+        own, cross = self._between(places, places), self._between(places, nodes)
+        if len(known):
+            system = self._system(known, top, left)
+            white, drift = self._whitened(system, known, np.concatenate([places, nodes]), top, left)
+            n = len(places)
+            own += drift[:, :n].mT @ drift[:, :n] - white[:, :n].mT @ white[:, :n]
+            cross += drift[:, :n].mT @ drift[:, n:] - white[:, :n].mT @ white[:, n:]
+        own.diagonal().add_(self.noise)
+        fall = torch.linalg.solve_triangular(cholesky(own[None])[0], cross, upper=False).square().sum(0)
+        return flat, fall.numpy()
+
+    def _nodes_around(self, top: int, left: int) -> tuple[Index, Index]:
+        """Return the unobserved nodes around a tile: pixels (W, 2), and flat indices (W,)."""
+        lattice, s = self.lattice, self.lattice.stride
+        node = np.arange(_TILE + 2 * lattice.halo)
+        rows, cols = (
+            start // s + node[(start // s + node >= 0) & (start // s + node < most)]
+            for start, most in zip((top, left), lattice.nodes, strict=True)
+        )
+        where = np.stack(np.meshgrid(rows, cols, indexing="ij"), -1).reshape(-1, 2)
+        pixels = where * s + lattice.first
+        open_ = ~self.observed[tuple(pixels.T)]
+        where = where[open_]
+        return pixels[open_], where[:, 0] * lattice.nodes[1] + where[:, 1]
+
+    def _out(self, places: Index) -> Mask:
+        out: Mask = ~np.all((places >= 0) & (places < self.lattice.shape), 1)
+        out[~out] = self.observed[tuple(places[~out].T)]
+        return out
+
+    def _system(self, known: Index, top: int, left: int) -> System:
+        k = self._between(known, known)
+        k.diagonal().add_(self.solver.covariance.nugget)
+        if self._errors is not None:
+            k.diagonal().add_(torch.from_numpy(self._errors[tuple(known.T)]).double())
+        zero = torch.zeros(len(known), dtype=torch.float64)
+        return System.factorise(k[None], zero[None], self._columns(known, top, left)[None])
+
+    def _whitened(
+        self, system: System, known: Index, places: Index, top: int, left: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the observations (n, N) and the drift (p, N) leave of places (N, 2)."""
+        white = torch.linalg.solve_triangular(system.lower[0], self._between(known, places), upper=False)
+        lost = self._columns(places, top, left).mT - system.drift[0].mT @ white
+        return white, torch.linalg.solve_triangular(system.gram[0], lost, upper=False)
 
     def _around(self, top: int, left: int) -> Index:
         """Return observed pixels (n, 2) in a window; of a crowd, one in every cell of a few pixels."""
         rows, cols = self.lattice.shape
         start = max(top, 0), max(left, 0)
         stop = min(top + self._side, rows), min(left + self._side, cols)
-        known = np.argwhere(self._observed[start[0] : stop[0], start[1] : stop[1]]) + np.array(start)
+        known = np.argwhere(self.observed[start[0] : stop[0], start[1] : stop[1]]) + np.array(start)
         cell, kept = self.lattice.stride, known
         while len(kept) > _MOST_OBSERVATIONS:
             cell *= 2
@@ -222,3 +278,105 @@ class Gains:
         middle = self._side * width + self._side
         index = flat[0][:, None] - (flat[1] - middle)[None, :]
         return self._lags.index_select(0, index.view(-1)).view(index.shape)
+
+
+@dataclass
+class Gains:
+    """What each node of a lattice would gain the raster, kept up to date as sites are taken.
+
+    Parameters
+    ----------
+    surveyed : what is observed, and the errors that are left.
+    criterion : what a fall of the variance is worth.
+    variance : of the latent field at every node, (node rows, node columns), 0 where observed; a criterion that looks at
+        it must be given it (`Surveyed.variances`), for others it is found on the way.
+    gain : (node rows, node columns), in the criterion's units; 0 where observed.
+    """
+
+    surveyed: Surveyed
+    criterion: Criterion
+    variance: Array
+    gain: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.variance, self.gain = self.variance.copy(), np.zeros(self.lattice.nodes)
+        self._renew(self.lattice.tiles)
+
+    @property
+    def lattice(self) -> Lattice:
+        """The nodes."""
+        return self.surveyed.lattice
+
+    @property
+    def total(self) -> float:
+        """What is left to be gained."""
+        return self.criterion.total(self.variance)
+
+    def take(self, places: Index) -> None:
+        """Observe pixels (M, 2), in the order along a line, and update the nodes around them."""
+        self._observe(places, self.variance)
+        self.surveyed.observed[tuple(places.T)] = True
+        self._renew(self._felt(places))
+
+    def at(self, rows: Index, cols: Index) -> tuple[Array, Array]:
+        """Return gain and latent variance of pixels near each other, on nodes or between them."""
+        tile = self.lattice.tile_of(int(rows.mean()), int(cols.mean()))
+        found = self.surveyed.errors(tile, np.stack([rows, cols], 1))
+        return self._worth(found), found.variance
+
+    def together(self, places: Index) -> float:
+        """Return the gain of observing pixels (M, 2) all at once, in the order along a line."""
+        return self._observe(places, self.variance.copy())
+
+    def _observe(self, places: Index, variance: Array) -> float:
+        """Return the gain of observing pixels (M, 2), and lower `variance` by it.
+
+        Of a line that is longer than a tile, pieces are observed one after another: the gain of each, given those
+        before, adds up to that of the whole.
+        """
+        places = places[~self.surveyed.observed[tuple(places.T)]]
+        node = np.stack(self.lattice.node_of(*places.T), 1)
+        piece = np.zeros(len(places), np.int64) if not len(node) else np.abs(node - node[0]).max(1) // _TILE
+        total, flat = 0.0, variance.reshape(-1)
+        for number in np.unique(piece):
+            here = piece == number
+            low = node[here].min(0)
+            nodes, fall = self.surveyed.together((int(low[0]), int(low[1])), places[here])
+            now = flat[nodes]
+            fall = np.minimum(fall, now)
+            total += float(self.criterion.worth(nodes, now, fall[None])[0])
+            flat[nodes] -= fall
+            self.surveyed.observed[tuple(places[here].T)] = True
+        self.surveyed.observed[tuple(places.T)] = False
+        return total
+
+    def _felt(self, places: Index) -> list[tuple[int, int]]:
+        """Return the tiles in whose halo one of the pixels (M, 2) lies."""
+        h, s = self.lattice.halo, self.lattice.stride
+        tiles = self.lattice.tiles
+        low = (np.array(tiles) - h) * s
+        reached = np.zeros(len(tiles), bool)
+        for place in places:
+            reached |= np.all((place >= low) & (place < low + (_TILE + 2 * h) * s), 1)
+        return [tiles[i] for i in np.flatnonzero(reached)]
+
+    def _renew(self, tiles: list[tuple[int, int]]) -> None:
+        def renewed(i: int) -> tuple[Array, Array]:
+            found = self.surveyed.errors(tiles[i], self.surveyed.places(tiles[i]))
+            gain = self._worth(found)
+            return np.where(found.out, 0, gain), np.where(found.out, 0, found.variance)
+
+        for tile, (gain, variance) in zip(tiles, parallel.each(renewed, range(len(tiles))), strict=True):
+            put(self.gain, tile, gain)
+            put(self.variance, tile, variance)
+
+    def _worth(self, found: Errors) -> Array:
+        fall = np.square(found.cross) / (found.variance + self.surveyed.noise)[:, None]
+        return self.criterion.worth(found.nodes, self.variance.reshape(-1)[found.nodes], fall)
+
+
+def put(raster: Array, tile: tuple[int, int], found: Array) -> None:
+    """Write a tile (tile * tile,) into a raster of nodes, cut off at its edge."""
+    here = tuple(slice(start, start + _TILE) for start in tile)
+    rows, cols = raster[here].shape
+    raster[here] = found.reshape(_TILE, _TILE)[:rows, :cols]

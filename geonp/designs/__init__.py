@@ -1,0 +1,1 @@
+"""Survey designs: where an observation is worth most. The public functions are in `geonp.suggestion`."""
