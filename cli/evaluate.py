@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from . import options
+from .covariate import Covariates, covariates
 
 if TYPE_CHECKING:
     from geonp.scoreboard import Row
@@ -102,6 +103,7 @@ def _items(names: Sequence[str], incomplete: str) -> list[CompletionItem]:
     show_default=True,
     help="Windows of 512 x 512 that are scored of a raster of more than 1024 pixels a side.",
 )
+@covariates
 @options.reading
 @options.device
 @options.seed
@@ -120,6 +122,7 @@ def evaluate(
     scores: str,
     data_range: float | None,
     windows: int,
+    covariates: Covariates,
     reading: options.Reading,
     device: str,
     seed: int,
@@ -134,6 +137,7 @@ def evaluate(
     geonp evaluate tiles/ --holdout gaps --methods kriging,cubic,pykrige
     geonp evaluate survey.tif --holdout leave-one-out --methods kriging,pykrige
     geonp evaluate cloudy.tif --truth clear.tif --relative-to cubic
+    geonp evaluate rain.tif --covariate dem.tif --methods kriging,cubic
     """  # noqa: D301
     from geonp.errors import InputError, UsageError
     from geonp.evaluation import evaluate as run
@@ -169,6 +173,8 @@ def evaluate(
         side=side,
         most_windows=windows,
         data_range=data_range,
+        covariates=covariates.open(),
+        covariate_policy=covariates.policy,
         progress=None if quiet else tell,
     )
     click.echo(done.to_json() if as_json else done.to_csv() if as_csv else done.to_markdown(scores=columns))

@@ -19,6 +19,7 @@ from geonp.leaveoneout import leave_one_out, places_left_out
 from geonp.masks import Context, HoldOut, Mask, hold_out, parse_context
 from geonp.methods.base import Method
 from geonp.methods.choose import choose
+from geonp.methods.covaried import Covaried, with_covariates
 from geonp.metrics import score
 from geonp.predict import complete
 from geonp.resampling import Blocks, block_side
@@ -28,6 +29,7 @@ WHOLE_UP_TO = 1024
 WINDOW = 512
 LEAVE_ONE_OUT = "leave-one-out"
 TRUTH = "truth"
+WITH = " + covariates"
 HOLDOUTS = (*map(str, HoldOut), LEAVE_ONE_OUT)
 SCATTERED, MOST = Context(0.125, 0.125), Context(0.8, 0.8)
 """What stays, unless it is said: of a dense raster whose pixels are hidden one by one, and of any other."""
@@ -51,6 +53,8 @@ def evaluate(
     side: int = 16,
     most_windows: int = 4,
     data_range: float | None = None,
+    covariates: xr.DataArray | Sequence[xr.DataArray] = (),
+    covariate_policy: str = "auto",
     progress: Callable[[Row], None] | None = None,
 ) -> Evaluation:
     """Hide observed pixels, complete every field with every method, and score the hidden pixels.
@@ -76,6 +80,9 @@ def evaluate(
     side : pixels along a block, or across a swath.
     most_windows : how many windows of a large raster are scored.
     data_range : peak of PSNR and SSIM, in units of the fields; by default the range of each raster.
+    covariates : rasters that the fields follow (`geonp.methods.covaried.with_covariates`). Every method is
+        then compared without and with them, and what they gain stands beside it.
+    covariate_policy : `auto`, `always` or `never`.
     progress : called with every row as soon as it is there.
 
     Returns
@@ -96,7 +103,7 @@ def evaluate(
     GeonpWarning
         If a truth covers another area than its field.
     """
-    named, chosen = _named(fields), _labelled(methods)
+    named, chosen = _named(fields), _labelled(methods, covariates, covariate_policy)
     if not named or not chosen:
         raise UsageError("an evaluation needs a raster and a method at least")
     if reference is None:
@@ -180,9 +187,18 @@ def _truths(truth: Fields, named: Mapping[str, xr.DataArray]) -> dict[str, Truth
     return {name: beside(one, named[name]) for name, one in zip(named, given, strict=True)}
 
 
-def _labelled(methods: Sequence[Method | str]) -> dict[str, Method]:
+def _labelled(
+    methods: Sequence[Method | str], covariates: xr.DataArray | Sequence[xr.DataArray], policy: str
+) -> dict[str, Method]:
+    """Return the methods by name, each followed by itself with covariates where there are any."""
     chosen = [choose(method) for method in methods]
-    return dict(zip(_unique([method.name for method in chosen]), chosen, strict=True))
+    found = {}
+    for name, method in zip(_unique([method.name for method in chosen]), chosen, strict=True):
+        found[name] = method
+        informed = with_covariates(method, covariates, policy)
+        if informed is not method:
+            found[f"{name}{WITH}"] = informed
+    return found
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -258,7 +274,8 @@ def _begin(
                 "band (--band) and the nodata value (--nodata)"
             )
         if how.holdout == LEAVE_ONE_OUT:
-            places = places_left_out(observed, list(methods.values()), rng)
+            plain = [m.base if isinstance(m, Covaried) else m for m in methods.values()]
+            places = places_left_out(observed, plain, rng)
             side = block_side(observed, observed)
             counts = int(places.sum()), int(observed.sum())
             return _Trial(seen, seen, places, "", *counts, one_out=True, side=side)
@@ -336,6 +353,8 @@ def _run(trial: _Trial, method: Method, row: Row, data_range: float | None) -> R
 
 def _predict(trial: _Trial, method: Method) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
     if trial.one_out:
+        if isinstance(method, Covaried):
+            method = method.settle(trial.given).alone()
         left = leave_one_out(method, trial.given, trial.hidden)
         return left.mean, left.variance
     done = complete(trial.given, method, variance=method.has_variance)

@@ -128,6 +128,7 @@ def _points(band: RasterKriging, seed: int) -> PointKriging:
         solver.covariance,
         kind=solver.kind,
         mean=solver.mean if solver.kind == "simple" else None,
+        errors=band.survey.errors,
         drift=known.drift if known.drift.shape[1] else None,
         neighbours=band.neighbours,
         options=Options(dtype, str(solver.device), solver.memory, seed),

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geonp.covariates import Laid
 from geonp.errors import GeonpWarning, ModelError
 from geonp.field import Window, geobox, grid_spacing, summarise
 from geonp.io.checkpoint import Checkpoint, Trained, read_checkpoint
@@ -61,6 +62,7 @@ class Neural(Method):
     digest : identity of its weights, for the tags of what it completes.
     device : `auto` (a GPU where there is one), `cpu` or `cuda`.
     level : the raster's own mean and deviation, learnt by `prepare`.
+    covariates : on the raster's grid, for a network that reads some (`geonp.methods.covaried`).
     """
 
     name: ClassVar[str] = "neural"
@@ -72,6 +74,7 @@ class Neural(Method):
     digest: str = ""
     device: str = "auto"
     level: Level | None = field(default=None, repr=False)
+    covariates: Laid | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.scaling, Fixed) and len(self.scaling.offset) not in (1, self.model.bands):
@@ -125,14 +128,20 @@ class Neural(Method):
         Raises
         ------
         ModelError
-            If the network completes several bands together, and the raster has another number.
+            If the network completes several bands together, and the raster has another number, or it reads
+            covariates, and others are given.
 
         Warns
         -----
         GeonpWarning
             If the raster's pixel size or density is far (by half) outside what the network was trained on.
         """
-        bands = field.sizes["band"]
+        bands, given = field.sizes["band"], 0 if self.covariates is None else len(self.covariates.labels)
+        if given != self.model.covariates:
+            raise ModelError(
+                f"the model was trained with {self.model.covariates} covariate(s), and {given} are given; give those, "
+                "in their order (--covariate)"
+            )
         if self.joint and bands != self.model.bands:
             raise ModelError(
                 f"the model completes {self.model.bands} bands together and the raster has {bands}; "
@@ -155,26 +164,36 @@ class Neural(Method):
         every = [(layer, canvas) for layer in range(len(layers)) for canvas in canvases]
         at_once = max(_PIXELS_AT_ONCE // (shape[0] * shape[1]), 1)
         taper = np.multiply.outer(_taper(shape[0]), _taper(shape[1]))
+        known = None if self.covariates is None else self.covariates.window(place.given)
         for start in range(0, len(every), at_once):
             chunk = every[start : start + at_once]
             given = np.stack([layers[layer][:, *canvas.within(place.given)] for layer, canvas in chunk])
             at = [layer for layer, _ in chunk]
-            told = self._tell(given, Level(offset[at], spread[at]), spacing)
+            beside = (
+                None
+                if known is None
+                else np.stack([known[:, *canvas.within(place.given)] for _, canvas in chunk])
+            )
+            told = self._tell(given, Level(offset[at], spread[at]), spacing, beside)
             for (layer, canvas), mean, variance in zip(chunk, *told, strict=True):
                 mixture.add(layer, canvas, taper, mean, variance)
         return mixture.finish(values.shape[0])
 
     def _tell(
-        self, given: Values, level: Level, spacing: tuple[float, float]
+        self, given: Values, level: Level, spacing: tuple[float, float], beside: Values | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean and variance of every pixel of a batch of canvases (N, C, H, W), NaN where unknown."""
+        """Return mean and variance of every pixel of a batch of canvases (N, C, H, W), NaN where unknown.
+
+        `beside` are their covariates (N, K, H, W).
+        """
         device = next(self.model.parameters()).device
         seen = np.isfinite(given).all(1, keepdims=True)
         values = torch.from_numpy(np.where(seen, given, 0)).to(device)
         context = torch.from_numpy(seen.astype(np.float32)).to(device)
         scale = self._scale(values, context, level)
         pixel = torch.tensor(spacing, dtype=torch.float32, device=device).expand(len(given), 2)
-        task = Task(scale.apply(values) * context, context, 1 - context, pixel)
+        covariates = None if beside is None else torch.from_numpy(beside).to(device)
+        task = Task(scale.apply(values) * context, context, 1 - context, pixel, covariates)
         with torch.inference_mode():
             told = self.model(task)
         mean = _numpy(told.mean) * _numpy(scale.scale) + _numpy(scale.offset)
