@@ -27,6 +27,8 @@ T = TypeVar("T")
 RASTERS = (".tif", ".tiff", ".nc", ".zarr", ".vrt", ".img", ".asc", ".jp2", ".hgt")
 
 OUT = click.Path(dir_okay=False, path_type=Path)
+STORE = click.Path(path_type=Path)
+"""An output that may be the folder of a Zarr store; `check_outputs` tells it from others."""
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -116,6 +118,21 @@ class Reading:
             nodata=self.nodata,
             bounds=self.bounds,
             variable=self.variable,
+            like=self.like,
+            res=self.res,
+            crs=self.crs,
+            value=self.value,
+        )
+
+    def open_with_errors(self, path: str, column: str) -> tuple[xr.DataArray, xr.DataArray]:
+        """Open a table of points as a lazy field, and the errors that one of its columns holds."""
+        from geonp.io import open_with_errors
+
+        return open_with_errors(
+            path,
+            column,
+            nodata=self.nodata,
+            bounds=self.bounds,
             like=self.like,
             res=self.res,
             crs=self.crs,

@@ -85,6 +85,17 @@ def test_the_bundled_method_keeps_its_mean_and_variance(survey: xr.DataArray) ->
     np.testing.assert_array_equal(done[3][~free], field.values[~free])
 
 
+def test_the_bundled_method_draws_one_realisation_in_any_windows(survey: xr.DataArray) -> None:
+    method = Flagship(insist=True, orientations=1)
+    field = survey[:70, :60]
+    whole = simulate(field, method, 4, seed=3).values[:, 0]
+    spread = np.sqrt(complete(field, method)["variance"].values[0])
+    assert whole.std(0)[np.isnan(field.values)].min() > 0
+    for tile in (33, 24):
+        tiled = simulate(field, method, 2, seed=3, tile=tile).values[:, 0]
+        assert (abs(tiled - whole[:2]) <= 1e-3 * spread + 1e-3).all()
+
+
 def test_a_drift_is_followed(survey: xr.DataArray, jacksboro: np.ndarray) -> None:
     hill = survey.copy(data=jacksboro[100:196, 120:200] / 100 + np.indices(survey.shape)[0] / 9)
     method = Kriging(covariance=COVARIANCE, drift=hill)
@@ -124,8 +135,31 @@ def test_realisations_have_the_roughness_that_the_mean_lacks(survey: xr.DataArra
     assert rough > 0
 
 
+def test_realisations_are_free_of_errors_that_are_stated(survey: xr.DataArray) -> None:
+    field = survey[:40, :36]
+    seen = np.isfinite(field.values)
+    off = field.copy(data=np.where(np.indices(seen.shape)[1] < 18, 0.0, 30.0))
+    for method in (KRIGED, Flagship(insist=True, orientations=1, calibrate=False)):
+        method = replace(method, errors=off)
+        done = simulate(field, method, 60, seed=2)
+        values, told = done.values[:, 0], complete(field, method)
+        exact = seen & (off.values == 0)
+        np.testing.assert_array_equal(
+            values[:, exact], np.broadcast_to(field.values[exact], (60, exact.sum()))
+        )
+        mean, spread = told["mean"].values[0], np.sqrt(told["variance"].values[0])
+        drawn = seen & (off.values > 0)
+        assert (values[:, drawn].std(0) > 0.3 * spread[drawn]).all()
+        score = (values.mean(0) - mean)[~exact] / spread[~exact] * np.sqrt(60)
+        assert np.sqrt((score**2).mean()) == pytest.approx(1, abs=0.3)
+        tiled = simulate(field, method, 2, seed=2, tile=17).values[:, 0]
+        np.testing.assert_allclose(tiled, values[:2], atol=1e-2)
+
+
 def test_refusals(survey: xr.DataArray) -> None:
     with pytest.raises(UsageError, match="0 realisations"):
         simulate(survey, KRIGED, 0)
     with pytest.raises(MethodError, match="--method kriging"):
         simulate(survey, Cubic(), 2)
+    with pytest.raises(UsageError, match="0 or more, got -4"):
+        simulate(survey, KRIGED, 2, seed=-4)

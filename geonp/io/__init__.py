@@ -12,9 +12,10 @@ from geonp.io.paths import StrPath, is_address, is_zarr
 if TYPE_CHECKING:
     import xarray as xr
 
+    from geonp.io.points import GriddedPoints
     from geonp.io.table import Columns
 
-__all__ = ["open_field"]
+__all__ = ["open_field", "open_with_errors"]
 
 _ARRAYS = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".zarr")
 _TABLES = (".csv", ".tsv")
@@ -80,7 +81,7 @@ def open_field(
     if kind == "points":
         if bands and bands != (1,):
             raise UsageError(f"{name}: points have a single band; drop --band")
-        field = _open_points(path, like, res, value, columns, layer, crs, nodata)
+        field = _open_points(path, like, res, value, columns, layer, crs, nodata).field
     else:
         if like is not None or res is not None:
             raise UsageError(
@@ -104,6 +105,58 @@ def open_field(
     return field if bounds is None else grid.crop(field, bounds)
 
 
+def open_with_errors(
+    path: StrPath,
+    error: str,
+    *,
+    nodata: float | None = None,
+    bounds: Sequence[float] | None = None,
+    crs: str | None = None,
+    like: StrPath | xr.DataArray | None = None,
+    res: float | Sequence[float] | None = None,
+    value: str | None = None,
+    columns: Columns | None = None,
+    layer: str | None = None,
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Open survey points with the standard deviations of their errors, both gridded, as lazy fields.
+
+    Points that share a pixel are averaged, weighted with the inverse of their error variance, and the pixel's error
+    is that of the mean.
+
+    Parameters
+    ----------
+    path : CSV or vector file.
+    error : the column or attribute that holds the standard deviation of each point's error, in the units of the
+        value.
+    nodata, bounds, crs, like, res, value, columns, layer : see `open_field`.
+
+    Returns
+    -------
+    tuple of DataArray
+        The field (1, y, x) and the standard deviations on the same pixels, NaN where there is no point.
+
+    Raises
+    ------
+    InputError, UsageError
+        See `open_field`; if the file holds no points, the column is not there, or an error is negative or infinite.
+    """
+    from dataclasses import replace
+
+    from geonp.io import grid
+    from geonp.io.table import Columns
+
+    name = os.fspath(path)
+    if _kind(name, gridding=like is not None or res is not None) != "points":
+        raise UsageError(
+            f"{name}: has no columns, so none holds errors; give the errors of a raster as a raster (--error FILE)"
+        )
+    named = replace(columns or Columns(), error=error, variance=None)
+    points = _open_points(path, like, res, value, named, layer, crs, nodata)
+    assert points.error is not None
+    both = (points.field, points.error)
+    return both if bounds is None else (grid.crop(both[0], bounds), grid.crop(both[1], bounds))
+
+
 def _open_points(
     path: StrPath,
     like: StrPath | xr.DataArray | None,
@@ -113,7 +166,7 @@ def _open_points(
     layer: str | None,
     crs: str | None,
     nodata: float | None,
-) -> xr.DataArray:
+) -> GriddedPoints:
     from dataclasses import replace
 
     from geonp.io.points import grid_points, read_points
@@ -128,7 +181,7 @@ def _open_points(
         columns = replace(columns, value=value)
     target = open_field(like) if isinstance(like, str | os.PathLike) else like
     points = read_points(path, columns=columns, crs=crs, layer=layer)
-    return grid_points(points, like=target, res=res, nodata=nodata).field
+    return grid_points(points, like=target, res=res, nodata=nodata)
 
 
 def _kind(name: str, *, gridding: bool) -> str:

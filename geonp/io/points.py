@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from geonp.errors import GeonpWarning, InputError, UsageError
+from geonp.errors import GeonpError, GeonpWarning, InputError, UsageError
 from geonp.io import grid
 from geonp.io.lazy import LazyGrid, Values
 from geonp.io.paths import StrPath, check_readable, reason
@@ -26,7 +26,7 @@ from geonp.io.table import Columns, checked_variance, choose_columns, read_table
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xyz", ".dat")
 _WGS84 = "EPSG:4326"
-_LARGEST_SIDE = 2**31 - 1
+_LARGEST_SIDE = 1 << 22  # pixels: the coordinates of a side alone take 32 MB then
 _EDGE = 1e-6  # of a pixel: rounding of coordinates that are multiples of the pixel size
 _X, _Y, _Z = "\0x", "\0y", "z"
 
@@ -62,8 +62,8 @@ class GriddedPoints:
     Parameters
     ----------
     field : DataArray (1, y, x), lazy, NaN where no point lies.
-    error_variance : on the same grid, the variance of the error of each pixel's mean; None if no errors were
-        given.
+    error_variance, error : on the same grid, the variance of the error of each pixel's mean, and its standard
+        deviation; None if no errors were given.
     used : points that the field holds.
     merged : those among them that share their pixel with another.
     outside : points that lie off the grid.
@@ -72,6 +72,7 @@ class GriddedPoints:
 
     field: xr.DataArray
     error_variance: xr.DataArray | None
+    error: xr.DataArray | None
     used: int
     merged: int
     outside: int
@@ -115,10 +116,14 @@ def _read_vector(path: str, columns: Columns, crs: CRS | None, layer: str | None
         layers = [str(n) for n in pyogrio.list_layers(path)[:, 0]]
         if layer is None and len(layers) > 1:
             raise UsageError(f"{path}: has several layers, name one: {', '.join(layers)}")
+        if not layers:
+            raise InputError(f"{path}: holds no layer of points; check it with ogrinfo")
         if layer is not None and layer not in layers:
             raise UsageError(f"{path}: has no layer '{layer}'; it has: {', '.join(layers)}")
         meta, _, wkb, data = pyogrio.raw.read(path, layer=layer)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, RuntimeError) as error:
+    except GeonpError:
+        raise
+    except Exception as error:  # each driver of a damaged file has errors of its own
         raise InputError(
             f"{path}: is no vector file that can be read, or is damaged ({reason(error)}); "
             "check it with ogrinfo"
@@ -227,6 +232,7 @@ def grid_points(
     done = GriddedPoints(
         _field(pixel, mean, box, points, points.name),
         None if spread is None else _field(pixel, spread, box, points, f"{points.name}_error_variance"),
+        None if spread is None else _field(pixel, np.sqrt(spread), box, points, f"{points.name}_error"),
         used=int(inside.sum()),
         merged=int(crowded.sum()),
         outside=int((~inside).sum()),
@@ -263,8 +269,9 @@ def _box_around(x: Column, y: Column, pixel: tuple[float, float], points: Points
     rows = math.floor(top - y.min() / dy + _EDGE) + 1
     if max(rows, cols) > _LARGEST_SIDE:
         raise InputError(
-            f"{points.source}: pixels of {dx:g} make a grid of {rows} x {cols}; give a larger size (--res), "
-            "in units of the coordinates"
+            f"{points.source}: pixels of {dx:g} make a grid of {rows} x {cols} for points from "
+            f"{x.min():.8g}, {y.min():.8g} to {x.max():.8g}, {y.max():.8g}; correct a coordinate that is far off, "
+            "or give a larger size (--res), in units of the coordinates"
         )
     return GeoBox(
         (rows, cols), Affine(dx, 0, left * dx, 0, -dy, top * dy), points.crs and points.crs.to_wkt()

@@ -29,6 +29,7 @@ _VARIANCE = ("variance", "var", "error_variance")
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "*", "."}
 _CHUNK = 1 << 16
 _LISTED = 12
+_SHOWN = 40
 _UNIT = re.compile(r"[\s_]*(\[.*\]|\(.*\)|_(m|km|ft|deg|degree|degrees))$")
 
 
@@ -186,7 +187,13 @@ def choose_columns(names: Sequence[str], columns: Columns, path: str) -> Columns
 
 def _listed(names: Sequence[str]) -> str:
     more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (", ".join(n or "''" for n in names[:_LISTED]) or "no others") + more
+    return (", ".join(shown(n) or "''" for n in names[:_LISTED]) or "no others") + more
+
+
+def shown(text: str) -> str:
+    """Return what a file says as part of a message: one line, short, nothing that a terminal would obey."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(plain.split())[:_SHOWN]
 
 
 def checked_variance(error: Column, chosen: Columns, path: str) -> Column:
@@ -201,8 +208,8 @@ def checked_variance(error: Column, chosen: Columns, path: str) -> Column:
     if negative.size:
         name = chosen.error or chosen.variance
         raise InputError(
-            f"{path}: '{name}' of point {negative[0] + 1} is {error[negative[0]]:g}; an error is positive or "
-            "0: correct it, or leave the cell empty to drop the point"
+            f"{path}: '{name}' of point {negative[0] + 1} is {error[negative[0]]:g} ({negative.size} of {error.size} "
+            "are negative); an error is positive or 0: correct it, or leave the cell empty to drop the point"
         )
     return error if chosen.error is None else error**2
 
@@ -249,6 +256,6 @@ def _number(
         if text.strip().lower() in _MISSING:
             return math.nan
     raise InputError(
-        f"{source.path}, line {line}: '{name}' is '{text.strip()[:40]}', not a number; correct it, "
+        f"{source.path}, line {line}: '{name}' is '{shown(text)}', not a number; correct it, "
         "or leave the cell empty to drop the point"
     )

@@ -106,6 +106,7 @@ class Board:
             (hy, hx),
             spacing,
             _covariates(given, around, device),
+            _errors(given, seen, around, device),
         )
         total = np.zeros((seen.shape[0] + 1, seen.shape[1] + 1), np.int64)
         np.cumsum(seen, 0, out=total[1:, 1:])
@@ -185,6 +186,15 @@ def _covariates(
         return None
     layers = [np.nan_to_num(_crop(given, layer, *around)) for layer in given.drift]
     return torch.from_numpy(np.stack(layers)).to(device)
+
+
+def _errors(
+    given: Block, seen: Mask, around: tuple[int, int, tuple[int, int]], device: torch.device
+) -> torch.Tensor | None:
+    """Return the error variances (H, W) of a rectangle, 0 where nothing is observed."""
+    if given.errors is None:
+        return None
+    return torch.from_numpy(np.where(seen, _crop(given, given.errors, *around), np.float32(0))).to(device)
 
 
 def _crop(

@@ -106,7 +106,8 @@ def fit_grid(
     Parameters
     ----------
     blocks : the raster (H, W), NaN where not observed, or some windows of it if it is large; each should be
-        several times as wide as the gaps. Where the mean follows covariates, windows that carry them.
+        several times as wide as the gaps. Where the mean follows covariates, or errors are stated, windows that
+        carry them.
     spacing : from a pixel to the next, (down, across); down is negative where y points up. Angles of the
         result are measured in these coordinates.
     seed : of the sampling, the ordering and the placing of gaps.
@@ -135,7 +136,9 @@ def fit_grid(
     values = np.concatenate([np.asarray(b.values[m], np.float64) for b, m in zip(pieces, seen, strict=True)])
     covariates = [b.drift[:, m].T for b, m in zip(pieces, seen, strict=True) if b.drift is not None]
     drift = np.concatenate(covariates).astype(np.float64) if covariates else None
-    sample = Sample.checked(coords, values, trend, drift, "euclidean")
+    stated = [b.errors[m] for b, m in zip(pieces, seen, strict=True) if b.errors is not None]
+    errors = np.concatenate(stated).astype(np.float64) if stated else None
+    sample = Sample.checked(coords, values, trend, drift, "euclidean", errors)
     pixel = (abs(spacing[0]), abs(spacing[1]))
     parts = []
     start = 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.neighbours import embed
@@ -19,6 +20,7 @@ _MOST_HALO = 96
 _FACTORS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.1, 2.4)
 _MOST_ASPECT = 4.0
 _CROWDED = 160
+_BEST, _LEAST_USEFUL = 0.95, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,11 @@ class Layout:
 
 
 def plan(
-    density: float, covariance: Covariance, spacing: tuple[float, float], neighbours: int | None = None
+    density: float,
+    covariance: Covariance,
+    spacing: tuple[float, float],
+    neighbours: int | None = None,
+    useful: float = 1.0,
 ) -> Layout:
     """Return the layout for a raster of which the part `density` of the pixels is observed.
 
@@ -66,6 +72,7 @@ def plan(
     covariance : of the field.
     spacing : metres (down, across) from a pixel to the next.
     neighbours : observations that a tile and its halo should hold; None chooses.
+    useful : part of the observations from which the others, whose errors are large, hardly take; see `heard`.
     """
     steps = embed(np.array([[0.0, 0.0], [spacing[0], 0.0], [0.0, spacing[1]]]), covariance)
     down, across = (float(np.linalg.norm(step - steps[0])) for step in steps[1:])
@@ -73,12 +80,33 @@ def plan(
     apart = (_REACH if neighbours is None else math.sqrt(neighbours) / 3) / math.sqrt(density)
     wide = apart
     if neighbours is None:
-        wide *= _widening(covariance, math.sqrt(down * across / density))
+        wide *= _widening(covariance, math.sqrt(down * across / density)) / math.sqrt(useful)
     tile = [2 ** math.floor(math.log2(1.15 * apart * a)) for a in (aspect, 1 / aspect)]
     tile = [min(max(t, LEAST_TILE), MOST_TILE) for t in tile]
     halo = [min(max(math.ceil(wide * a), 2), _MOST_HALO) for a in (aspect, 1 / aspect)]
     window = (tile[0] + 2 * halo[0]) * (tile[1] + 2 * halo[1])
     return Layout((tile[0], tile[1]), (halo[0], halo[1]), max(_CROWDED, math.ceil(1.8 * density * window)))
+
+
+def heard(covariance: Covariance, errors: NDArray[np.float32], apart: float) -> tuple[float, float]:
+    """Return the noise variance of the better observations, and to what part of all the information amounts.
+
+    Where their errors differ, observations weigh about as 1 / (nugget + error + g), g being by how much the field
+    differs between neighbours. Those that weigh little are as good as missing: neighbourhoods must be wider.
+
+    Parameters
+    ----------
+    covariance : of the field, nugget included.
+    errors : (N,), error variances of the observations beside the nugget.
+    apart : usual distance between them.
+    """
+    noise = covariance.nugget + errors.astype(np.float64)
+    lag = torch.tensor([apart], dtype=torch.float64, device="cpu")
+    rough = float(covariance.variogram(lag)[0]) - covariance.nugget
+    weight = 1 / np.maximum(noise + rough, np.finfo(np.float64).tiny)
+    best = float(np.quantile(weight, _BEST))
+    useful = min(max(float(weight.mean()) / best, _LEAST_USEFUL), 1.0)
+    return max(1 / best - rough, 0.0), useful
 
 
 def _widening(covariance: Covariance, apart: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +19,8 @@ from geonp.kriging.threads import each
 from geonp.kriging.trend import drift_columns, standardiser
 
 Array = NDArray[np.float64]
+Result = TypeVar("Result")
 
-_BUCKET = 8
 _TINY = 1e-300
 
 
@@ -36,6 +38,114 @@ class Groups:
     coords: Array
     drift: Array
     averaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhoods:
+    """B neighbourhoods of n observations and m targets, ready to be factorised.
+
+    Parameters
+    ----------
+    index : (B, n), which observations; 0 in padding.
+    inside : (B, n), 1 where a row is an observation, 0 in padding.
+    weight : (B, n), of every observation in its neighbourhood's plain mean.
+    k : (B, n, n), covariances of the observations, noise included; the identity's rows in padding.
+    cross : (B, n, m), covariances with the targets.
+    columns, wanted : (B, n, p) and (B, m, p), drift columns of the observations and the targets.
+    sill : covariance of a target with itself.
+    """
+
+    index: Index
+    inside: Tensor
+    weight: Tensor
+    k: Tensor
+    cross: Tensor
+    columns: Tensor
+    wanted: Tensor
+    sill: Tensor | float
+
+    @classmethod
+    def of(cls, observations: Observations, index: Index, targets: Groups, solver: Solver) -> Neighbourhoods:
+        """Return the neighbourhoods of groups of targets.
+
+        Parameters
+        ----------
+        observations : the data.
+        index : (B, n), the neighbours of every group, -1 behind the last.
+        targets : B groups of m.
+        solver : the covariance, and how it is solved.
+        """
+
+        def cast(tensor: Tensor) -> Tensor:
+            return tensor.to(solver.dtype)
+
+        covariance, valid = solver.covariance, send(index >= 0, solver)
+        inside, index = cast(valid), np.maximum(index, 0)
+        weight = valid / valid.sum(1, keepdim=True)
+        x, g = send(observations.coords[index], solver), send(targets.coords, solver)
+        origin = (x * weight.unsqueeze(-1)).sum(1, keepdim=True)
+        near, there = x - origin, g - origin
+        if covariance.metric == "euclidean":
+            # Subtracted before the cast: float32 then keeps short distances.
+            x, g = cast(near), cast(there)
+        k = cast(covariance(x, x)).mul_(inside[:, :, None]).mul_(inside[:, None, :])
+        noise = send(observations.noise[index], solver)
+        k.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, covariance.total_sill or 1.0))
+        cross = cast(covariance(x, g)).mul_(inside[:, :, None])
+
+        scale = (near.abs() * valid.unsqueeze(-1)).amax((1, 2), keepdim=True).clamp_min(_TINY)
+        seen, wanted = send(observations.drift[index], solver), send(targets.drift, solver)
+        shift, spread = standardiser(seen, valid.double())
+        f = drift_columns(solver.kind, cast(near / scale), cast((seen - shift) / spread), inside)
+        columns = drift_columns(solver.kind, cast(there / scale), cast((wanted - shift) / spread))
+        sill: Tensor | float = covariance.sill
+        if targets.averaged:
+            cross, columns = cross.mean(2, keepdim=True), columns.mean(1, keepdim=True)
+            sill = cast(covariance(g, g)).mean((1, 2)).unsqueeze(1)
+        return cls(index, inside, weight, k, cross, f, columns, sill)
+
+    def centred(self, values: Array, solver: Solver) -> tuple[Tensor, Tensor]:
+        """Return the values (..., N) of the neighbourhoods less their means, (..., B, n), and these (..., B, 1).
+
+        The mean of simple kriging is the known one.
+        """
+        z = send(values[..., self.index], solver).double()
+        centre = torch.full_like(z[..., :1], solver.mean)
+        if solver.kind != "simple":
+            centre = (z * self.weight).sum(-1, keepdim=True)
+        return (z - centre).to(solver.dtype) * self.inside, centre
+
+
+def send(array: NDArray[np.generic], solver: Solver) -> Tensor:
+    """Return an array as a tensor on the solver's device."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(solver.device)
+
+
+def each_group(
+    near: Index,
+    targets: Groups,
+    solver: Solver,
+    beside: int,
+    work: Callable[[Index, Groups], Result],
+) -> Iterator[tuple[Index, Result]]:
+    """Yield what `work` makes of every batch of groups, and which groups those are.
+
+    Parameters
+    ----------
+    near : (M, k), neighbours of every group, -1 behind the last; groups without any are left out.
+    targets : where to predict.
+    solver : says how many are solved together.
+    beside : right-hand sides of a group beside its targets.
+    work : given the neighbours (B, n) of equally large neighbourhoods, and their groups.
+    """
+
+    def run(job: tuple[int, Index]) -> tuple[Index, Result]:
+        n, part = job
+        index = np.pad(near[part, :n], ((0, 0), (0, max(0, n - near.shape[1]))), constant_values=-1)
+        return part, work(index, Groups(targets.coords[part], targets.drift[part], targets.averaged))
+
+    jobs = solver.batches((near >= 0).sum(1), targets.coords.shape[1] + beside)
+    yield from each(run, jobs, solver.device)
 
 
 def krige_groups(
@@ -58,62 +168,13 @@ def krige_groups(
     """
     mean = np.full((len(near), 1 if targets.averaged else targets.coords.shape[1]), np.nan)
     variance = np.full_like(mean, np.nan)
-    size = -(-(near >= 0).sum(1) // _BUCKET) * _BUCKET
-    jobs: list[tuple[int, Index]] = []
-    for n in np.unique(size[size > 0]).tolist():
-        group = np.flatnonzero(size == n)
-        step = solver.batch(n, targets.coords.shape[1])
-        jobs.extend((n, group[start : start + step]) for start in range(0, len(group), step))
 
-    def run(job: tuple[int, Index]) -> tuple[Index, Array, Array]:
-        n, part = job
-        index = np.pad(near[part, :n], ((0, 0), (0, max(0, n - near.shape[1]))), constant_values=-1)
-        some = Groups(targets.coords[part], targets.drift[part], targets.averaged)
-        m, v = _krige(observations, index, some, solver)
-        return part, m.double().cpu().numpy(), v.double().cpu().numpy()
+    def krige(index: Index, some: Groups) -> tuple[Array, Array]:
+        ready = Neighbourhoods.of(observations, index, some, solver)
+        z, centre = ready.centred(observations.values, solver)
+        m, v = System.factorise(ready.k, z, ready.columns).predict(ready.cross, ready.wanted, ready.sill)
+        return (m.double() + centre).cpu().numpy(), v.double().cpu().numpy()
 
-    for part, m, v in each(run, jobs, solver.device):
+    for part, (m, v) in each_group(near, targets, solver, 0, krige):
         mean[part], variance[part] = m, v
     return mean, variance
-
-
-def _krige(
-    observations: Observations, index: Index, targets: Groups, solver: Solver
-) -> tuple[Tensor, Tensor]:
-    def send(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(solver.device)
-
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(solver.dtype)
-
-    covariance, valid = solver.covariance, send(index >= 0)
-    inside, index = cast(valid), np.maximum(index, 0)
-    weight = (valid / valid.sum(1, keepdim=True)).unsqueeze(-1)
-    x, g = send(observations.coords[index]), send(targets.coords)
-    origin = (x * weight).sum(1, keepdim=True)
-    near, there = x - origin, g - origin
-    if covariance.metric == "euclidean":
-        # Subtracted before the cast: float32 then keeps short distances.
-        x, g = cast(near), cast(there)
-
-    z = send(observations.values[index]).unsqueeze(-1)
-    centre = torch.full_like(z[:, :1], solver.mean)
-    if solver.kind != "simple":
-        centre = (z * weight).sum(1, keepdim=True)
-    z, centre = cast((z - centre)[..., 0]) * inside, centre[:, 0]
-    k = cast(covariance(x, x)).mul_(inside[:, :, None]).mul_(inside[:, None, :])
-    noise = send(observations.noise[index])
-    k.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, covariance.total_sill or 1.0))
-    cross = cast(covariance(x, g)).mul_(inside[:, :, None])
-
-    scale = (near.abs() * valid.unsqueeze(-1)).amax((1, 2), keepdim=True).clamp_min(_TINY)
-    seen, wanted = send(observations.drift[index]), send(targets.drift)
-    shift, spread = standardiser(seen, valid.double())
-    f = drift_columns(solver.kind, cast(near / scale), cast((seen - shift) / spread), inside)
-    drift = drift_columns(solver.kind, cast(there / scale), cast((wanted - shift) / spread))
-    sill: Tensor | float = covariance.sill
-    if targets.averaged:
-        cross, drift = cross.mean(2, keepdim=True), drift.mean(1, keepdim=True)
-        sill = cast(covariance(g, g)).mean((1, 2)).unsqueeze(1)
-    mean, variance = System.factorise(k, z, f).predict(cross, drift, sill)
-    return mean.double() + centre, variance

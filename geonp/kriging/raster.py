@@ -9,8 +9,10 @@ Which way depends on the raster alone, not on the windows in which it is read.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,9 @@ from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from geonp.kriging.blend import Blend
-from geonp.kriging.board import Board, Pixels
+from geonp.kriging.board import Board, Pixels, Tiles
 from geonp.kriging.exact import Exact, bytes_of_exact
-from geonp.kriging.layout import LEAST_TILE, MOST_TILE, Layout, plan
+from geonp.kriging.layout import LEAST_TILE, MOST_TILE, Layout, heard, plan
 from geonp.kriging.local import Groups, krige_groups
 from geonp.kriging.neighbours import Layer, Neighbourhoods, embed, layers_of
 from geonp.kriging.points import Observations
@@ -33,19 +35,21 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+EXACT_LAYOUT = Layout((64, 64), (0, 0))
+"""Blocks in which an exact system predicts."""
+
 _LEAST = 24
 """Observations around a tile below which it is kriged from neighbours farther away."""
 _LEAST_A_QUARTER = 2
 _EXACT_OBSERVATIONS = 2048
 _EXACT_WORK = 12e9
 """Largest square of the observations times pixels for which the exact system is solved (about a second)."""
-_EXACT_BLOCK = 64
 _NEIGHBOURS, _SECTORS = 128, 16
 _LEVELS, _DEEP, _DEEPER = 4, 3.0, 2.0
 """Sizes of tiles in gaps; tiles double from so many tiles' distance to the data on, all of them so many later."""
 _BYTES_KEPT, _BYTES_A_PIXEL = 180, 120
-# Off the lattice, so that no two observations are equally far from the middle of a tile.
-_NUDGE = np.array([1.7e-4, 2.9e-4])
+NUDGE = np.array([1.7e-4, 2.9e-4])
+"""Off the lattice, so that no two observations are equally far from the middle of a tile."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,21 @@ class RasterKriging:
         kept = _BYTES_KEPT * len(self.survey.values)
         if self.exact:
             n, itemsize = self.survey.observed, self.solver.dtype.itemsize
-            return kept + bytes_of_exact(n, itemsize) + bytes_needed(n, _EXACT_BLOCK**2, itemsize)
+            return (
+                kept + bytes_of_exact(n, itemsize) + bytes_needed(n, math.prod(EXACT_LAYOUT.tile), itemsize)
+            )
         rows, cols = (min(window, size) + 2 * self.halo for size in self.shape)
         return kept + _BYTES_A_PIXEL * rows * cols + self.solver.working_memory
 
     @cached_property
     def layout(self) -> Layout:
         """Tiles that suit the raster where it is observed."""
-        return plan(self.survey.density, self.solver.covariance, self.spacing, self.neighbours)
+        covariance, useful = self.solver.covariance, 1.0
+        if self.survey.errors is not None:
+            apart = math.sqrt(abs(self.spacing[0] * self.spacing[1]) / self.survey.density)
+            noise, useful = heard(covariance, self.survey.errors, apart)
+            covariance = replace(covariance, nugget=noise)
+        return plan(self.survey.density, covariance, self.spacing, self.neighbours, useful)
 
     @property
     def exact(self) -> bool:
@@ -128,11 +139,12 @@ class RasterKriging:
         -------
         tuple of ndarray
             Mean and variance of the latent field, (rows, columns). Observed pixels have their value and
-            variance 0 unless `smooth`.
+            variance 0 unless `smooth`, or they are known to err.
         """
         mean = given.values[wanted.within(given.row, given.col)].astype(np.float64)
         variance = np.zeros_like(mean)
         holes = np.ones(mean.shape, bool) if self.smooth else np.isnan(mean)
+        holes |= given.uncertain[wanted.within(given.row, given.col)]
         if holes.any():
             down, across = map(math.copysign, spacing or self.spacing, self.spacing)
             fill = self._fill_exactly if self.exact else self._fill_by_tiles
@@ -144,41 +156,45 @@ class RasterKriging:
         self, given: Block, wanted: Pixels, holes: Mask, spacing: tuple[float, float]
     ) -> tuple[Array, Array]:
         """Predict in blocks anchored at the raster's origin, whole ones, so that windows leave no trace."""
-        system = Exact.of(self._observed(spacing), self.solver)
-        layout = Layout((_EXACT_BLOCK, _EXACT_BLOCK), (0, 0))
-        board = Board.of(given, wanted, holes, layout, self.shape, spacing, self.solver.device)
-        tiles = board.tiles(layout)
+        system = Exact.of(self.observed(spacing), self.solver)
+        board = Board.of(given, wanted, holes, EXACT_LAYOUT, self.shape, spacing, self.solver.device)
+        tiles = board.tiles(EXACT_LAYOUT)
         for i, place in enumerate(board.pixels(tiles)):
             covariates = given.covariates(*place.astype(np.int64).T)
             found = system.predict(place * spacing, covariates)
             one = tiles.pick(np.arange(len(tiles)) == i)
-            board.put(one, *(a.reshape(1, *layout.tile) for a in found))
+            board.put(one, *(a.reshape(1, *EXACT_LAYOUT.tile) for a in found))
         return board.result(wanted)
 
     def _fill_by_tiles(
         self, given: Block, wanted: Pixels, holes: Mask, spacing: tuple[float, float]
     ) -> tuple[Array, Array]:
         board = Board.of(given, wanted, holes, self.layout, self.shape, spacing, self.solver.device)
-        tiles, lonely = board.tiles(self.layout), np.zeros_like(board.holes)
-        least = min(_LEAST, -(-self._count // 3))
+        lonely = np.zeros_like(board.holes)
+        for here, counts in self._sorted(board, lonely):
+            found = krige_tiles(board.canvas, here.layout, here.rows, here.cols, counts, self.solver)
+            board.put(here, *(a.cpu().numpy() for a in found))
+        if lonely.any():
+            self._fill_lonely(board, lonely, given, spacing)
+        return board.result(wanted)
+
+    def _sorted(self, board: Board, lonely: Mask) -> Iterator[Sorted]:
+        """Yield the tiles that are solved on the lattice, in quarters where they are crowded.
+
+        When all are yielded, `lonely` (rows, columns of the board) marks the holes of the others.
+        """
+        tiles, least = board.tiles(self.layout), min(_LEAST, -(-self._count // 3))
         while len(tiles):
             count, fewest = board.count(tiles)
             crowded = count > tiles.layout.crowded
             plain = ~crowded & (count >= least) & (fewest >= _LEAST_A_QUARTER)
             split = crowded & (min(tiles.layout.tile) >= 2 * LEAST_TILE)
             if plain.any():
-                here = tiles.pick(plain)
-                found = krige_tiles(
-                    board.canvas, here.layout, here.rows, here.cols, count[plain], self.solver
-                )
-                board.put(here, *(a.cpu().numpy() for a in found))
+                yield Sorted(tiles.pick(plain), count[plain])
             rest = tiles.pick(~plain & ~split)
             board.cells(lonely, rest.layout)[rest.rows, :, rest.cols] = True
             tiles = board.with_holes(tiles.pick(split).quarters())
         lonely &= board.holes
-        if lonely.any():
-            self._fill_lonely(board, lonely, given, spacing)
-        return board.result(wanted)
 
     def _fill_lonely(self, board: Board, lonely: Mask, given: Block, spacing: tuple[float, float]) -> None:
         """Krige the pixels `lonely` from neighbours wherever they are.
@@ -193,10 +209,10 @@ class RasterKriging:
             tile = (self.layout.tile[0] << level, self.layout.tile[1] << level)
             blend = Blend.over(board.region, share > 0, tile)
             # Deep in a gap nothing is near that the survey has not.
-            near = None if level or self.survey.complete else _around(blend, given, self._reach)
-            search, observations = self._search(near), self._observed(spacing, near)
+            near = None if level or self.survey.complete else around(blend, given, self._reach)
+            search, observations = self._search(near), self.observed(spacing, near)
             for nodes in blend.colours():
-                index = search.near(self._place(nodes.middles + _NUDGE))
+                index = search.near(self._place(nodes.middles + NUDGE))
                 pixels = nodes.pixels
                 covariates = given.covariates(*np.moveaxis(pixels.astype(np.int64), -1, 0))
                 targets = Groups(pixels * spacing, covariates)
@@ -228,7 +244,7 @@ class RasterKriging:
             rest = rest * larger
         return shares
 
-    def _search(self, more: _Some | None) -> Neighbourhoods:
+    def _search(self, more: Some | None) -> Neighbourhoods:
         """Return the search among the observations of the survey, and `more` of them within reach."""
         places, layers = self._layers
         if more is not None and len(more.values):
@@ -256,13 +272,18 @@ class RasterKriging:
     @property
     def observations(self) -> Observations:
         """What the survey kept."""
-        return self._observed(self.spacing)
+        return self.observed(self.spacing)
 
-    def _observed(self, spacing: tuple[float, float], more: _Some | None = None) -> Observations:
-        every: list[Survey | _Some] = [self.survey] if more is None else [self.survey, more]
+    def observed(self, spacing: tuple[float, float], more: Some | None = None) -> Observations:
+        """Return what the survey kept, and `more`, with pixels of another size (down, across)."""
+        every: list[Survey | Some] = [self.survey] if more is None else [self.survey, more]
         rows, cols = (np.concatenate([getattr(s, name) for s in every]) for name in ("rows", "cols"))
         values = np.concatenate([s.values for s in every], dtype=np.float64)
         noise = np.full(len(values), self.solver.covariance.nugget)
+        if self.survey.errors is not None:
+            noise += np.concatenate(
+                [np.zeros(len(s.values)) if s.errors is None else s.errors for s in every]
+            )
         coords = np.stack([rows, cols], 1) * np.array(spacing)
         drift = np.zeros((len(self.survey.values), 0)) if self.drift is None else self.drift
         if more is not None:
@@ -270,17 +291,25 @@ class RasterKriging:
         return Observations(coords, values, noise, drift, 0)
 
 
+class Sorted(NamedTuple):
+    """Some tiles that are solved in one way, and how many observations each has (N,)."""
+
+    tiles: Tiles
+    counts: Index
+
+
 @dataclass(frozen=True, slots=True)
-class _Some:
-    """Some observed pixels: where, what, and the drift (N, q) there."""
+class Some:
+    """Some observed pixels: where, what, the drift (N, q) there, and the error variances, where stated."""
 
     rows: Index
     cols: Index
     values: NDArray[np.float32]
     drift: Array
+    errors: NDArray[np.float32] | None
 
 
-def _around(blend: Blend, given: Block, reach: int) -> _Some:
+def around(blend: Blend, given: Block, reach: int) -> Some:
     """Return the observations of a window within `reach` pixels of the nodes."""
     seen = np.isfinite(given.values)
     wanted = np.zeros(seen.shape, bool)
@@ -289,5 +318,6 @@ def _around(blend: Blend, given: Block, reach: int) -> _Some:
         wanted[tuple(np.clip(middle, 0, np.array(seen.shape) - 1).T)] = True
     rows, cols = np.nonzero(seen & maximum_filter(wanted, size=2 * (reach + max(blend.tile)) + 1))
     values = given.values[rows, cols]
+    errors = None if given.errors is None else given.errors[rows, cols]
     rows, cols = rows + given.row, cols + given.col
-    return _Some(rows, cols, values, given.covariates(rows, cols))
+    return Some(rows, cols, values, given.covariates(rows, cols), errors)

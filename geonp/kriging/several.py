@@ -19,31 +19,20 @@ from torch import Tensor
 from geonp.kriging.blend import Blend
 from geonp.kriging.board import Board, Pixels, Tiles
 from geonp.kriging.exact import Exact
-from geonp.kriging.layout import LEAST_TILE, Layout
-from geonp.kriging.local import Groups
+from geonp.kriging.local import Groups, Neighbourhoods, each_group
 from geonp.kriging.neighbours import Index
 from geonp.kriging.points import Observations
-from geonp.kriging.raster import (
-    _EXACT_BLOCK,
-    _LEAST,
-    _LEAST_A_QUARTER,
-    _NUDGE,
-    RasterKriging,
-    _around,
-)
+from geonp.kriging.raster import EXACT_LAYOUT, NUDGE, RasterKriging, Sorted, around
 from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block
 from geonp.kriging.system import System
 from geonp.kriging.threads import each
-from geonp.kriging.tiles import _BUCKET, Canvas, _batch, _Lags
-from geonp.kriging.trend import drift_columns, standardiser
+from geonp.kriging.tiles import Canvas, Lags, factorise
 
 Array = NDArray[np.float64]
 Layers = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Everywhere = Callable[[], Array]
-
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class Several(RasterKriging):
     def complete_all(
         self, given: Block, layers: Layers, everywhere: Everywhere, wanted: Pixels
     ) -> tuple[Array, Array]:
-        """Krige the holes of a window in every field.
+        """Krige the holes of a window in every field, and the observations that are known to err.
 
         Parameters
         ----------
@@ -78,9 +67,10 @@ class Several(RasterKriging):
         -------
         tuple of ndarray
             Means (R, rows, columns) of the latent field, and the variance (rows, columns), which all share.
-            NaN at observed pixels.
+            NaN at pixels that are observed without error.
         """
-        holes = np.isnan(given.values[wanted.within(given.row, given.col)])
+        inside = wanted.within(given.row, given.col)
+        holes = np.isnan(given.values[inside]) | given.uncertain[inside]
         found = np.full((len(layers) + 1, *holes.shape), np.nan)
         if holes.any():
             fill = self._exactly if self.exact else self._by_tiles
@@ -91,9 +81,8 @@ class Several(RasterKriging):
         self, given: Block, layers: Layers, everywhere: Everywhere, wanted: Pixels, holes: Mask
     ) -> Array:
         system = Exact.of(self.observations, self.solver)
-        layout = Layout((_EXACT_BLOCK, _EXACT_BLOCK), (0, 0))
-        board = Board.of(given, wanted, holes, layout, self.shape, self.spacing, self.solver.device)
-        tiles, frame = board.tiles(layout), system.frame
+        board = Board.of(given, wanted, holes, EXACT_LAYOUT, self.shape, self.spacing, self.solver.device)
+        tiles, frame = board.tiles(EXACT_LAYOUT), system.frame
         found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
         values = everywhere()
         centre = values.mean(1) if self.solver.kind != "simple" else np.full(len(values), self.solver.mean)
@@ -112,20 +101,10 @@ class Several(RasterKriging):
     ) -> Array:
         board = Board.of(given, wanted, holes, self.layout, self.shape, self.spacing, self.solver.device)
         canvas = self._canvas(given, layers, board)
-        tiles, lonely = board.tiles(self.layout), np.zeros_like(board.holes)
         found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
-        least = min(_LEAST, -(-self._count // 3))
-        while len(tiles):
-            count, fewest = board.count(tiles)
-            crowded = count > tiles.layout.crowded
-            plain = ~crowded & (count >= least) & (fewest >= _LEAST_A_QUARTER)
-            split = crowded & (min(tiles.layout.tile) >= 2 * LEAST_TILE)
-            if plain.any():
-                _krige_tiles(board.canvas, canvas, tiles.pick(plain), count[plain], self.solver, found)
-            rest = tiles.pick(~plain & ~split)
-            board.cells(lonely, rest.layout)[rest.rows, :, rest.cols] = True
-            tiles = board.with_holes(tiles.pick(split).quarters())
-        lonely &= board.holes
+        lonely = np.zeros_like(board.holes)
+        for some in self._sorted(board, lonely):
+            _krige_tiles(board.canvas, canvas, some, self.solver, found)
         if lonely.any():
             self._lonely(board, lonely, given, layers, everywhere(), found)
         return np.asarray(found[:, *wanted.within(board.row, board.col)])
@@ -150,16 +129,16 @@ class Several(RasterKriging):
         for level, share in enumerate(self._shares(board.region, lonely)):
             tile = (self.layout.tile[0] << level, self.layout.tile[1] << level)
             blend = Blend.over(board.region, share > 0, tile)
-            near = None if level or self.survey.complete else _around(blend, given, self._reach)
-            search, observations = self._search(near), self._observed(self.spacing, near)
+            near = None if level or self.survey.complete else around(blend, given, self._reach)
+            search, observations = self._search(near), self.observed(self.spacing, near)
             values = everywhere
             if near is not None:
-                around = layers[:, near.rows - given.row, near.cols - given.col]
-                values = np.concatenate([everywhere, around], 1)
+                nearby = layers[:, near.rows - given.row, near.cols - given.col]
+                values = np.concatenate([everywhere, nearby], 1)
             # A blend sums two layers at a time.
             blends = [replace(blend, sums=np.zeros_like(blend.sums)) for _ in range(0, len(found), 2)]
             for nodes in blend.colours():
-                index = search.near(self._place(nodes.middles + _NUDGE))
+                index = search.near(self._place(nodes.middles + NUDGE))
                 covariates = given.covariates(*np.moveaxis(nodes.pixels.astype(np.int64), -1, 0))
                 targets = Groups(nodes.pixels * self.spacing, covariates)
                 told = _krige_groups(observations, values, index, targets, self.solver)
@@ -193,25 +172,19 @@ def _predict(system: System, z: Tensor, cross: Tensor, f: Tensor, sill: float) -
     return means, variance + unknown
 
 
-def _krige_tiles(
-    canvas: Canvas, values: Tensor, tiles: Tiles, counts: Index, solver: Solver, found: Array
-) -> None:
+def _krige_tiles(canvas: Canvas, values: Tensor, some: Sorted, solver: Solver, found: Array) -> None:
     """Krige every pixel of some tiles in all fields `values` (R, H, W), into `found`."""
+    tiles, counts = some
     layout, pixels = tiles.layout, math.prod(tiles.layout.tile)
-    lags = _Lags.of(layout, canvas.spacing, solver)
-    padded = -(-counts // _BUCKET) * _BUCKET
-    jobs: list[tuple[int, Index]] = []
-    for size in np.unique(padded).tolist():
-        group = np.flatnonzero(padded == size)
-        step = solver.batch(size, pixels + len(values))
-        jobs.extend((size, group[start : start + step]) for start in range(0, len(group), step))
+    lags = Lags.of(layout, canvas.spacing, solver)
+    jobs = solver.batches(counts, pixels + len(values))
 
     def run(job: tuple[int, Index]) -> tuple[Index, Array]:
         size, part = job
         row, col, count = (
             torch.from_numpy(a[part]).to(solver.device) for a in (tiles.rows, tiles.cols, counts)
         )
-        batch = _batch(canvas, layout, lags, solver, size, row, col, count)
+        batch = factorise(canvas, layout, lags, solver, size, row, col, count)
         cell = batch.cell.expand(len(values), *batch.cell.shape)
         z = canvas.windows(values, layout, row, col).gather(2, cell).double() * batch.valid
         if solver.kind == "simple":
@@ -245,55 +218,17 @@ def _krige_groups(
         (R + 1, M, m).
     """
     found = np.full((len(values) + 1, *targets.coords.shape[:2]), np.nan)
-    size = -(-(near >= 0).sum(1) // _BUCKET) * _BUCKET
-    jobs: list[tuple[int, Index]] = []
-    for n in np.unique(size[size > 0]).tolist():
-        group = np.flatnonzero(size == n)
-        step = solver.batch(n, targets.coords.shape[1] + len(values))
-        jobs.extend((n, group[start : start + step]) for start in range(0, len(group), step))
 
-    def run(job: tuple[int, Index]) -> tuple[Index, Array]:
-        n, part = job
-        index = np.pad(near[part, :n], ((0, 0), (0, max(0, n - near.shape[1]))), constant_values=-1)
-        some = Groups(targets.coords[part], targets.drift[part])
-        return part, _krige(observations, values, index, some, solver)
+    def krige(index: Index, some: Groups) -> Array:
+        ready = Neighbourhoods.of(observations, index, some, solver)
+        z, centre = ready.centred(values, solver)
+        system = System.factorise(ready.k, z[0], ready.columns)
+        means, variance = _predict(
+            system, z.permute(1, 2, 0), ready.cross, ready.wanted, solver.covariance.sill
+        )
+        both = torch.cat([means.permute(1, 0, 2).double() + centre, variance.double()[None]])
+        return np.asarray(both.cpu().numpy())
 
-    for part, here in each(run, jobs, solver.device):
+    for part, here in each_group(near, targets, solver, len(values), krige):
         found[:, part] = here
     return found
-
-
-def _krige(observations: Observations, values: Array, index: Index, targets: Groups, solver: Solver) -> Array:
-    def send(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(solver.device)
-
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(solver.dtype)
-
-    covariance, valid = solver.covariance, send(index >= 0)
-    inside, index = cast(valid), np.maximum(index, 0)
-    weight = (valid / valid.sum(1, keepdim=True)).unsqueeze(-1)
-    x, g = send(observations.coords[index]), send(targets.coords)
-    origin = (x * weight).sum(1, keepdim=True)
-    near, there = x - origin, g - origin
-    x, g = cast(near), cast(there)
-
-    z = send(values[:, index]).double()
-    centre = torch.full_like(z[..., :1], solver.mean)
-    if solver.kind != "simple":
-        centre = (z * weight[..., 0]).sum(-1, keepdim=True)
-    z = (cast(z - centre) * inside).permute(1, 2, 0)
-    k = cast(covariance(x, x)).mul_(inside[:, :, None]).mul_(inside[:, None, :])
-    noise = send(observations.noise[index])
-    k.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, covariance.total_sill or 1.0))
-    cross = cast(covariance(x, g)).mul_(inside[:, :, None])
-
-    scale = (near.abs() * valid.unsqueeze(-1)).amax((1, 2), keepdim=True).clamp_min(_TINY)
-    seen, wanted = send(observations.drift[index]), send(targets.drift)
-    shift, spread = standardiser(seen, valid.double())
-    f = drift_columns(solver.kind, cast(near / scale), cast((seen - shift) / spread), inside)
-    columns = drift_columns(solver.kind, cast(there / scale), cast((wanted - shift) / spread))
-    system = System.factorise(k, z[..., 0], f)
-    means, variance = _predict(system, z, cross, columns, covariance.sill)
-    both = torch.cat([means.permute(1, 0, 2).double() + centre, variance.double()[None]])
-    return np.asarray(both.cpu().numpy())

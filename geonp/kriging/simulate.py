@@ -6,7 +6,9 @@ surveyed (Journel and Huijbregts 1978, section VII.A; Chiles and Delfiner 2012, 
 
     z + (u - K u) = u + K (survey - u),
 
-with K the kriging operator. Its mean is the kriging mean and its covariance that of the kriging errors. K is linear,
+with K the kriging operator. Where errors of the observations are stated, what u is observed with has errors of the same
+size, and observed pixels are estimated as the rest: a realisation is of what a measurement free of error would find
+(`geonp.kriging.remeasured`). Its mean is the kriging mean and its covariance that of the kriging errors. K is linear,
 so that one factor of each neighbourhood serves all realisations.
 """
 
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from geonp.kriging.board import Pixels
 from geonp.kriging.circulant import Circulant
 from geonp.kriging.raster import RasterKriging
+from geonp.kriging.remeasured import remeasure
 from geonp.kriging.several import Several
 from geonp.kriging.spectral import Spectral, require_spectrum
 from geonp.kriging.survey import Block
@@ -30,7 +33,7 @@ from geonp.kriging.survey import Block
 Array = NDArray[np.float64]
 Layers = NDArray[np.float32]
 
-_FIELD, _NOISE = 11, 12
+_FIELD, _NOISE, _ERROR = 11, 12, 13
 _BLOCK = 128
 _READ = 1024
 
@@ -103,7 +106,8 @@ class Conditioned:
     ----------
     mean, variance : (rows, columns), of kriging; the variance is that of the observable or of the latent field, as
         the realisations are.
-    values : (R, rows, columns), the realisations. At observed pixels all three hold the observation, variance 0.
+    values : (R, rows, columns), the realisations. At pixels observed without error all three hold the
+        observation, variance 0.
     """
 
     mean: Array
@@ -132,19 +136,29 @@ class Draw:
         nugget = self.simulator.kriging.solver.covariance.nugget
         if not nugget:
             return np.zeros((len(self.numbers), pixels.rows, pixels.cols), np.float32)
+        return self._independent(pixels, _NOISE) * np.float32(math.sqrt(nugget))
+
+    def errors(self, pixels: Pixels, variances: NDArray[np.float32] | None) -> Layers:
+        """Return errors (R, rows, columns) of observations, given their variances (rows, columns) or None."""
+        if variances is None:
+            return np.zeros((len(self.numbers), 1, 1), np.float32)
+        return self._independent(pixels, _ERROR) * np.sqrt(variances)
+
+    def _independent(self, pixels: Pixels, kind: int) -> Layers:
+        """Return standard normal numbers (R, rows, columns), independent from pixel to pixel."""
         top, left = pixels.row // _BLOCK, pixels.col // _BLOCK
         down = -(-(pixels.row + pixels.rows) // _BLOCK) - top
         across = -(-(pixels.col + pixels.cols) // _BLOCK) - left
         out = np.empty((len(self.numbers), down * _BLOCK, across * _BLOCK), np.float32)
-        # Blocks are anchored at the raster's origin: a pixel's noise is the same in every window.
+        # Blocks are anchored at the raster's origin: a pixel's number is the same in every window.
         for i, number in enumerate(self.numbers):
             for row in range(down):
                 for col in range(across):
-                    key = [self.simulator.seed, _NOISE, self.simulator.band, number, top + row, left + col]
+                    key = [self.simulator.seed, kind, self.simulator.band, number, top + row, left + col]
                     drawn = np.random.default_rng(key).standard_normal((_BLOCK, _BLOCK), np.float32)
                     out[i, row * _BLOCK : (row + 1) * _BLOCK, col * _BLOCK : (col + 1) * _BLOCK] = drawn
         inside = pixels.within(top * _BLOCK, left * _BLOCK)
-        return np.asarray(out[:, *inside] * np.float32(math.sqrt(nugget)))
+        return out[:, *inside]
 
     def condition(self, given: Block, wanted: Pixels) -> Conditioned:
         """Return a window of the realisations.
@@ -158,15 +172,23 @@ class Draw:
         around = Pixels(given.row, given.col, *given.values.shape)
         latent, noise = self.fields(around), self.noise(around)
         # The survey itself comes first, then what each realisation leaves of it.
-        layers = np.concatenate([given.values[None], given.values - latent - noise])
+        left = given.values - latent - noise - self.errors(around, given.errors)
+        layers = np.concatenate([given.values[None], left])
         means, variance = kriging.complete_all(given, layers, lambda: self._everywhere, wanted)
         inside = wanted.within(given.row, given.col)
-        observed = given.values[inside].astype(np.float64)
-        known = np.isfinite(observed)
+        observed, err = given.values[inside].astype(np.float64), given.uncertain[inside]
+        known = np.isfinite(observed) & ~err
+        nugget = kriging.solver.covariance.nugget
+        if self.simulator.noise and given.errors is not None and err.any():
+            # What is kriged is linear in what is observed: so is what a measurement free of error finds.
+            told, off = layers[:, *inside][:, err].astype(np.float64), given.errors[inside][err]
+            means[:, err], variance[err] = remeasure(
+                means[:, err], variance[err], told, off.astype(np.float64), nugget
+            )
         values = means[1:] + latent[:, *inside]
         if self.simulator.noise:
             values += noise[:, *inside]
-            variance = variance + kriging.solver.covariance.nugget
+            variance = variance + np.where(err, 0.0, nugget)
         values[:, known] = observed[known]
         return Conditioned(np.where(known, observed, means[0]), np.where(known, 0.0, variance), values)
 
@@ -182,6 +204,10 @@ class Draw:
                 here = (survey.rows >= row) & (survey.rows < row + _READ)
                 here &= (survey.cols >= col) & (survey.cols < col + _READ)
                 if here.any():
-                    drawn = self.fields(window) + self.noise(window)
-                    found[1:, here] -= drawn[:, survey.rows[here] - row, survey.cols[here] - col]
+                    at = (slice(None), survey.rows[here] - row, survey.cols[here] - col)
+                    found[1:, here] -= (self.fields(window) + self.noise(window))[at]
+                    if survey.errors is not None:
+                        found[1:, here] -= self._independent(window, _ERROR)[at] * np.sqrt(
+                            survey.errors[here]
+                        )
         return found

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geonp.errors import UsageError
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.system import batch_size
 from geonp.kriging.trend import Kind
 
+Index = NDArray[np.int64]
+
 _CPU = torch.device("cpu")
+_BUCKET = 8
+"""Systems are padded to multiples of this: few shapes, little padding."""
 _CACHE = 48 << 20
 """Bytes of work that a batch may hold on a CPU, where larger ones only leave the cache."""
 
@@ -52,6 +58,22 @@ class Solver:
     def batch(self, observations: int, targets: int) -> int:
         """Return how many systems of this size are solved together."""
         return batch_size(observations, targets, self.dtype.itemsize, self.working_memory // self.workers)
+
+    def batches(self, counts: Index, targets: int) -> list[tuple[int, Index]]:
+        """Return how many rows the systems of each batch have, and which systems (of `counts`) it holds.
+
+        Parameters
+        ----------
+        counts : (N,), observations of every system; those without any are left out.
+        targets : right-hand sides of each.
+        """
+        padded = -(-counts // _BUCKET) * _BUCKET
+        found: list[tuple[int, Index]] = []
+        for size in np.unique(padded[padded > 0]).tolist():
+            group = np.flatnonzero(padded == size)
+            step = self.batch(size, targets)
+            found.extend((size, group[start : start + step]) for start in range(0, len(group), step))
+        return found
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from geonp.errors import InputError
 
 Index = NDArray[np.int64]
+_Told = tuple[Index, Index, NDArray[np.float32]]
+"""Rows, columns, and at each place the value and, where errors are stated, the error variance, (1 or 2, N)."""
 
 _CELL = 32
 
@@ -24,12 +26,23 @@ class Block:
     row, col : of the first pixel.
     values : (H, W), NaN where not observed.
     drift : (q, H, W), covariates, known everywhere; None where the mean follows none.
+    errors : (H, W), variance of the error of each observation beside the nugget, finite and not negative where
+        there is one; None where none is stated.
     """
 
     row: int
     col: int
     values: NDArray[np.float32]
     drift: NDArray[np.float32] | None = None
+    errors: NDArray[np.float32] | None = None
+
+    @property
+    def uncertain(self) -> NDArray[np.bool_]:
+        """Where (H, W) an observation is known to err."""
+        if self.errors is None:
+            return np.zeros(self.values.shape, bool)
+        with np.errstate(invalid="ignore"):
+            return np.isfinite(self.values) & (self.errors > 0)
 
     def covariates(self, rows: Index, cols: Index) -> NDArray[np.float64]:
         """Return the drift (..., q) at rows and columns of the raster; beyond the block, that at its edge."""
@@ -51,6 +64,7 @@ class Survey:
     side : side in pixels of the cells; 1 where every observation is here.
     observed : observations in the raster.
     density : part of the pixels that is observed, as seen from a typical pixel that is not.
+    errors : (N,), variance of each observation's error beside the nugget; None where none is stated.
     """
 
     rows: Index
@@ -59,6 +73,7 @@ class Survey:
     side: int
     observed: int
     density: float
+    errors: NDArray[np.float32] | None = None
 
     @property
     def complete(self) -> bool:
@@ -72,7 +87,7 @@ class Survey:
         Parameters
         ----------
         blocks : pieces of the raster that begin at multiples of 2048 pixels, or the whole of it, in any order
-            that is always the same.
+            that is always the same; all with errors, or none.
         limit : observations to keep.
 
         Raises
@@ -82,7 +97,7 @@ class Survey:
         """
         side, observed = 1, 0
         missing = np.zeros(_CELL**2 + 1)
-        kept: list[tuple[Index, Index, NDArray[np.float32]]] = []
+        kept: list[_Told] = []
         for block in blocks:
             seen = np.isfinite(block.values)
             observed += int(seen.sum())
@@ -93,8 +108,10 @@ class Survey:
                 kept = [_thin(*k, side) for k in kept]
         if not observed:
             raise InputError("no pixel is observed: there is nothing to krige from")
-        rows, cols, values = (np.concatenate(a) for a in zip(*kept, strict=True))
-        return cls(rows, cols, values, side, observed, _typical_density(missing))
+        rows, cols = (np.concatenate([k[i] for k in kept]) for i in (0, 1))
+        told = np.concatenate([k[2] for k in kept], 1)
+        errors = told[1] if len(told) > 1 else None
+        return cls(rows, cols, told[0], side, observed, _typical_density(missing), errors)
 
 
 def _missing_by_count(seen: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -118,15 +135,14 @@ def _typical_density(missing: NDArray[np.float64]) -> float:
     return min(middle + 1, _CELL**2) / _CELL**2
 
 
-def _one_a_cell(block: Block, seen: NDArray[np.bool_], side: int) -> tuple[Index, Index, NDArray[np.float32]]:
+def _one_a_cell(block: Block, seen: NDArray[np.bool_], side: int) -> _Told:
     rows, cols = np.nonzero(seen)
-    found = (rows + block.row, cols + block.col, block.values[seen])
+    layers = [block.values] if block.errors is None else [block.values, block.errors]
+    found = (rows + block.row, cols + block.col, np.stack([layer[seen] for layer in layers]))
     return found if side == 1 else _thin(*found, side)
 
 
-def _thin(
-    rows: Index, cols: Index, values: NDArray[np.float32], side: int
-) -> tuple[Index, Index, NDArray[np.float32]]:
+def _thin(rows: Index, cols: Index, told: NDArray[np.float32], side: int) -> _Told:
     """Keep of every cell the observation nearest its middle."""
     middle = (side - 1) / 2
     off = (rows % side - middle) ** 2 + (cols % side - middle) ** 2
@@ -134,4 +150,4 @@ def _thin(
     order = np.lexsort((off, cell))
     first = np.concatenate([[True], np.diff(cell[order]) != 0])[: len(order)]
     best = order[first]
-    return rows[best], cols[best], values[best]
+    return rows[best], cols[best], told[:, best]

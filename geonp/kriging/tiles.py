@@ -29,9 +29,6 @@ from geonp.kriging.trend import drift_columns, standardiser
 Index = NDArray[np.int64]
 Result = TypeVar("Result")
 
-_BUCKET = 8
-"""Systems are padded to multiples of this: few shapes, little padding."""
-
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
@@ -63,7 +60,7 @@ class Canvas:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class Batch:
     """Some tiles with equally many rows: their factor, and where their observations are.
 
     Parameters
@@ -106,7 +103,7 @@ def krige_tiles(
     variance = torch.empty_like(mean)
     sill = solver.covariance.sill
 
-    def krige(batch: _Batch) -> tuple[Tensor, Tensor]:
+    def krige(batch: Batch) -> tuple[Tensor, Tensor]:
         m, v = batch.system.predict(batch.cross, batch.drift, sill)
         return m.double() + batch.centre, v.double()
 
@@ -126,7 +123,7 @@ def leave_one_out_tiles(
     (wy, wx), (hy, hx), (ty, tx) = layout.window, layout.halo, layout.tile
     both = torch.full((2, len(rows), wy * wx), torch.nan, dtype=torch.float64, device=solver.device)
 
-    def leave_out(batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def leave_out(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         tile, place = batch.valid.nonzero(as_tuple=True)
         found = torch.stack(batch.system.leave_one_out()).double()
         return tile, batch.cell[tile, place], found[:, tile, place]
@@ -144,38 +141,41 @@ def _batches(
     cols: Index,
     counts: Index,
     solver: Solver,
-    work: Callable[[_Batch], Result],
+    work: Callable[[Batch], Result],
 ) -> Iterator[tuple[Tensor, Result]]:
     """Yield what `work` makes of every batch of tiles, and which tiles those are."""
-    lags = _Lags.of(layout, canvas.spacing, solver)
-    padded = -(-counts // _BUCKET) * _BUCKET
-    order = np.argsort(padded, kind="stable")
-    sizes, starts = np.unique(padded[order], return_index=True)
-    jobs: list[tuple[int, Index]] = []
-    for size, group in zip(sizes.tolist(), np.split(order, starts[1:]), strict=True):
-        step = solver.batch(size, math.prod(layout.tile))
-        jobs.extend((size, group[start : start + step]) for start in range(0, len(group), step))
+    lags = Lags.of(layout, canvas.spacing, solver)
 
     def run(job: tuple[int, Index]) -> tuple[Tensor, Result]:
         size, part = job
         where, row, col, count = (
             torch.from_numpy(a).to(solver.device) for a in (part, rows[part], cols[part], counts[part])
         )
-        return where, work(_batch(canvas, layout, lags, solver, size, row, col, count))
+        return where, work(factorise(canvas, layout, lags, solver, size, row, col, count))
 
-    yield from each(run, jobs, solver.device)
+    yield from each(run, solver.batches(counts, math.prod(layout.tile)), solver.device)
 
 
-def _batch(
+def factorise(
     canvas: Canvas,
     layout: Layout,
-    lags: _Lags,
+    lags: Lags,
     solver: Solver,
     size: int,
     rows: Tensor,
     cols: Tensor,
     counts: Tensor,
-) -> _Batch:
+) -> Batch:
+    """Return tiles whose systems are padded to one size, factorised.
+
+    Parameters
+    ----------
+    canvas, layout, solver : see `krige_tiles`.
+    lags : covariances in a window of the layout.
+    size : rows of each system.
+    rows, cols : (B,), which tiles, counted from the canvas's first one.
+    counts : (B,), observations in each tile and its halo, 1 to `size`.
+    """
     tile, at = canvas.windows(canvas.seen, layout, rows, cols).nonzero(as_tuple=True)
     rank = torch.arange(len(tile), device=tile.device) - (counts.cumsum(0) - counts)[tile]
     cell = torch.zeros(len(rows), size, dtype=torch.int64, device=solver.device)
@@ -203,7 +203,7 @@ def _batch(
     k.diagonal(dim1=1, dim2=2).add_(noise)
 
     f, drift = _drift(canvas, layout, solver, rows, cols, cell, valid)
-    return _Batch(System.factorise(k, z, f), cell, valid, centre, cross, drift)
+    return Batch(System.factorise(k, z, f), cell, valid, centre, cross, drift)
 
 
 def _drift(
@@ -230,7 +230,7 @@ def _drift(
 
 
 @dataclass(frozen=True, slots=True)
-class _Lags:
+class Lags:
     """Covariance of the latent field at every lag that a window holds.
 
     Parameters
@@ -247,7 +247,8 @@ class _Lags:
     pixels: Tensor
 
     @classmethod
-    def of(cls, layout: Layout, spacing: tuple[float, float], solver: Solver) -> _Lags:
+    def of(cls, layout: Layout, spacing: tuple[float, float], solver: Solver) -> Lags:
+        """Return the table for windows of a layout."""
         wy, wx = layout.window
         y = torch.arange(1 - wy, wy, device=solver.device).double() * spacing[0]
         x = torch.arange(1 - wx, wx, device=solver.device).double() * spacing[1]

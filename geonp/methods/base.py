@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
@@ -57,10 +58,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The wanted pixels, completed: mean and variance (or None), float32 of shape (band, y, x)."""
+    """The wanted pixels, completed, every array float32 of shape (band, y, x).
+
+    Parameters
+    ----------
+    mean, variance : of the observable; the variance may be None.
+    errors : variance of the error that is stated of each observation, 0 elsewhere; None where none is. Observed
+        pixels with an error are estimated by the method.
+    """
 
     mean: Values
     variance: Values | None = None
+    errors: Values | None = None
 
 
 class Method(abc.ABC):
@@ -88,6 +97,15 @@ class Method(abc.ABC):
     def joint(self) -> bool:
         """Whether the bands are completed together, so that all of them must be given."""
         return False
+
+    @property
+    def filters(self) -> bool:
+        """Whether errors of the observations are stated, so that observed pixels are estimated too."""
+        return False
+
+    def of_bands(self, bands: Sequence[int], count: int) -> Self:
+        """Return the method for some bands (from 0) of a raster of `count` bands alone, before it is prepared."""
+        return self
 
     def prepare(self, field: xr.DataArray) -> Self:
         """Return this method made ready for `field` (band, y, x), which may be larger than memory."""

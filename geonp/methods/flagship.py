@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -17,7 +18,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from geonp.errors import GeonpWarning, ModelError
+from geonp.errors import GeonpWarning, ModelError, UsageError
 from geonp.field import Window, grid_shape, load, windows
 from geonp.io.checkpoint import read_checkpoint
 from geonp.kriging import quick
@@ -27,12 +28,14 @@ from geonp.kriging.evidence import gather
 from geonp.kriging.features import Kriged
 from geonp.kriging.fit import Settings, fit_covariance
 from geonp.kriging.raster import RasterKriging
+from geonp.kriging.remeasured import remeasure
 from geonp.kriging.solver import Solver, choose_device
 from geonp.kriging.survey import Block, Survey
 from geonp.kriging.threads import one_thread
 from geonp.methods.adapt import Adaptation, Ground, adapt
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.methods.correction import Correction
+from geonp.methods.errors import Errors, Stated, checked_number, of_bands
 from geonp.methods.kriging import Kriging, blocks, steps
 from geonp.methods.trial import Trial, Verdict, gappy, observed_together
 from geonp.models import restore
@@ -62,12 +65,14 @@ class Group:
     centres : near each band's mean, subtracted before anything becomes float32.
     verdict : whether the network is used, and by how much its deviations are scaled.
     alone : what answers where the network is not used: the method `kriging`.
+    measured : the errors of the observations, on the raster's pixels; None where none are stated.
     """
 
     krigings: tuple[RasterKriging, ...]
     centres: tuple[float, ...]
     verdict: Verdict
     alone: Kriging | None
+    measured: Errors | None = None
 
     @property
     def covariances(self) -> list[Covariance]:
@@ -90,6 +95,8 @@ class Flagship(Method):
     orientations : from how many sides, 1 to 8, the network looks; time grows with it.
     device : `auto` (a GPU where there is one), `cpu` or `cuda`.
     seed : of which observations are hidden.
+    errors : standard deviations of the errors of the observations, in the units of the raster: a raster on the same
+        pixels, or one number for all of them; see `geonp.methods.errors.with_errors`.
     correction, adaptation, groups : what `prepare` makes.
 
     Notes
@@ -110,9 +117,28 @@ class Flagship(Method):
     orientations: int = 8
     device: str = "auto"
     seed: int = 0
+    errors: Stated | None = field(default=None, repr=False, compare=False)
     correction: Correction | None = None
     adaptation: Adaptation | None = None
     groups: tuple[Group, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.errors is not None and not isinstance(self.errors, xr.DataArray):
+            checked_number(self.errors)
+        if self.errors is not None and self.adapt > 0:
+            raise UsageError(
+                "the network learns from observations as they are (--adapt), whatever their errors: leave out one of "
+                "the two"
+            )
+
+    @property
+    def filters(self) -> bool:
+        """Whether observed pixels are estimated too, since errors of theirs are stated."""
+        return self.errors is not None
+
+    def of_bands(self, bands: Sequence[int], count: int) -> Self:
+        """Return the method with the errors of some bands alone."""
+        return self if self.errors is None else replace(self, errors=of_bands(self.errors, bands, count))
 
     @property
     def halo(self) -> int:
@@ -134,6 +160,8 @@ class Flagship(Method):
         told = {"method": self.name, "model": model, "seed": str(self.seed), "nugget": "in"}
         if self.adaptation is not None:
             told["adapted"] = json.dumps(self.adaptation.report())
+        if self.groups and self.groups[0].measured is not None:
+            told["errors"] = self.groups[0].measured.name
         every = [(group, covariance) for group in self.groups for covariance in group.covariances]
         for number, (group, covariance) in enumerate(every, 1):
             told[f"band_{number}_covariance"] = covariance.to_json()
@@ -165,27 +193,42 @@ class Flagship(Method):
                 "(--band), or a model of one band, which takes any number one by one"
             )
         parts = [field.isel(band=slice(start, start + together)) for start in range(0, count, together)]
-        grounds = [_fit(part, self.seed, device) for part in parts]
+        stated = [self._stated(range(start, start + together), count) for start in range(0, count, together)]
+        measured = [None if s is None else Errors.of(s, p) for s, p in zip(stated, parts, strict=True)]
+        grounds = [_fit(p, self.seed, device, m) for p, m in zip(parts, measured, strict=True)]
         adaptation = None
         if self.adapt > 0:
             correction, adaptation = adapt(correction, grounds, self.adapt, self.seed)
         done = [
-            self._try(ground, part, correction, number * together + 1)
-            for number, (ground, part) in enumerate(zip(grounds, parts, strict=True))
+            replace(self._try(ground, part, correction, number * together + 1, own), measured=errors)
+            for number, (ground, part, own, errors) in enumerate(
+                zip(grounds, parts, stated, measured, strict=True)
+            )
         ]
         return replace(self, correction=correction, adaptation=adaptation, groups=tuple(done))
 
-    def _try(self, ground: Ground, field: xr.DataArray, correction: Correction, first: int) -> Group:
+    def _stated(self, bands: Sequence[int], count: int) -> Stated | None:
+        return None if self.errors is None else of_bands(self.errors, bands, count)
+
+    def _try(
+        self,
+        ground: Ground,
+        field: xr.DataArray,
+        correction: Correction,
+        first: int,
+        errors: Stated | None,
+    ) -> Group:
         """Let network and kriging compete for a group of bands, of which `first` is the number of the first."""
         solvers = tuple(kriging.solver for kriging in ground.krigings)
-        alone, alarms = self._alone(ground, field)
+        rival = Kriging(device=self.device, seed=self.seed, errors=errors)
+        alone, alarms = self._alone(ground, field, rival)
         rivals = None if alone is None else tuple(band.solver for band in alone.bands)
         trial = Trial(solvers, correction, ground.centres, self.insist, self.calibrate, self.seed, rivals)
-        verdict = trial.judge(ground.samples, ground.krigings[0].spacing)
+        verdict = trial.judge(ground.samples, ground.krigings[0].spacing, ground.errors or None)
         if verdict.network:
             alone = None
         else:
-            alone = alone or Kriging(device=self.device, seed=self.seed).prepare(field)
+            alone = alone or rival.prepare(field)
             for alarm in alarms:
                 warnings.warn(alarm, stacklevel=3)
             warnings.warn(
@@ -197,28 +240,47 @@ class Flagship(Method):
             )
         return Group(ground.krigings, ground.centres, verdict, alone)
 
-    def _alone(self, ground: Ground, field: xr.DataArray) -> tuple[Kriging | None, list[Warning]]:
+    def _alone(
+        self, ground: Ground, field: xr.DataArray, rival: Kriging
+    ) -> tuple[Kriging | None, list[Warning]]:
         """Return the method `kriging` and its alarms where its covariance, chosen for gaps, may be another."""
         if self.insist or not any(gappy(observed_together(window)) for window in ground.samples):
             return None, []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", GeonpWarning)
-            alone = Kriging(device=self.device, seed=self.seed).prepare(field)
+            alone = rival.prepare(field)
         return alone, [w.message for w in caught if isinstance(w.message, GeonpWarning)]
 
     def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
         """Complete the wanted pixels; see `Method.complete`."""
+        errors = self.error_variances(values, place.given)
         means, variances, first = [], [], 0
         for group in self.groups:
-            count = len(group.krigings)
-            mean, variance = self._group(group, values[first : first + count], spacing, place)
+            own = slice(first, first + len(group.krigings))
+            off = None if errors is None else errors[own]
+            mean, variance = self._group(group, values[own], off, spacing, place)
             means.append(mean)
             variances.append(variance)
-            first += count
-        return Completed(np.concatenate(means), np.concatenate(variances))
+            first = own.stop
+        stated = None if errors is None else errors[:, *place.inside]
+        return Completed(np.concatenate(means), np.concatenate(variances), stated)
+
+    def error_variances(self, values: Values, window: Window) -> Values | None:
+        """Return the variances of the errors of observations; see `Kriging.error_variances`."""
+        parts, first = [], 0
+        for group in self.groups:
+            own = slice(first, first + len(group.krigings))
+            parts += [] if group.measured is None else [group.measured.variances(values[own], window)]
+            first = own.stop
+        return np.concatenate(parts) if parts else None
 
     def _group(
-        self, group: Group, values: Values, spacing: tuple[float, float], place: Place
+        self,
+        group: Group,
+        values: Values,
+        errors: Values | None,
+        spacing: tuple[float, float],
+        place: Place,
     ) -> tuple[Values, Values]:
         if group.alone is not None:
             done = group.alone.complete(values, spacing, place)
@@ -226,16 +288,28 @@ class Flagship(Method):
             return done.mean, done.variance
         assert self.correction is not None
         seen = np.where(np.isfinite(values).all(0), values, np.float32(np.nan))
-        given = [Block(place.given.row, place.given.col, band) for band in seen]
+        own: Sequence[Values | None] = [None] * len(seen) if errors is None else list(errors)
+        given = [
+            Block(place.given.row, place.given.col, band, errors=off)
+            for band, off in zip(seen, own, strict=True)
+        ]
         window, canvas = _canvas(place.wanted, place.raster, self.correction)
         kriged = gather(group.krigings, given, _pixels(window), spacing, group.centres, canvas)
         noise = [kriging.solver.covariance.nugget**0.5 for kriging in group.krigings]
         shift, factor = self.correction(kriged, noise, spacing)
         mean, std = correct(kriged, shift, factor)
         inside = (slice(None), *place.wanted.within(window))
-        variance = (std[inside] * group.verdict.factor) ** 2
         centres = np.array(group.centres)[:, None, None]
-        return (mean[inside] + centres).astype(np.float32), variance.astype(np.float32)
+        mean, variance = mean[inside] + centres, (std[inside] * group.verdict.factor) ** 2
+        if errors is not None:
+            heard = kriged.observed[:, 0].numpy()[inside] > 0
+            spread = kriged.std[:, 0].double().numpy()[inside] ** 2
+            for band, kriging in enumerate(group.krigings):
+                here, nugget = heard[band], kriging.solver.covariance.nugget
+                z, off = (a[band, *place.inside][here].astype(np.float64) for a in (seen, errors))
+                latent = np.maximum(spread[band][here] - nugget, 0)
+                mean[band, here], variance[band, here] = remeasure(mean[band, here], latent, z, off, nugget)
+        return mean.astype(np.float32), variance.astype(np.float32)
 
 
 def correct(kriged: Kriged, shift: torch.Tensor, factor: torch.Tensor) -> tuple[Array, Array]:
@@ -263,14 +337,22 @@ def read_network(path: str | None) -> KrigedIFANP:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _fit(field: xr.DataArray, seed: int, device: torch.device) -> Ground:
+def _fit(field: xr.DataArray, seed: int, device: torch.device, measured: Errors | None) -> Ground:
     """Fit kriging to the bands of a raster that are completed together."""
     shape, step = grid_shape(field), steps(field)
-    places, values = _observed(field, seed)
+    places, values, errors = _observed(field, seed, measured)
     with one_thread():
-        if values.shape[1] == 1:
-            found = fit_covariance(places * np.array(step), values[:, 0], seed=seed, settings=_SEARCHED)
-            covariances = [found.covariance]
+        if values.shape[1] == 1 or errors is not None:
+            covariances = [
+                fit_covariance(
+                    places * np.array(step),
+                    values[:, band],
+                    seed=seed,
+                    errors=None if errors is None else errors[:, band],
+                    settings=_SEARCHED,
+                ).covariance
+                for band in range(values.shape[1])
+            ]
         else:
             pixel = abs(step[1])
             correlation, sills = quick.fit(
@@ -279,41 +361,62 @@ def _fit(field: xr.DataArray, seed: int, device: torch.device) -> Ground:
             covariances = [correlation.covariance(float(sill), pixel) for sill in sills]
     krigings = tuple(
         RasterKriging(
-            shape, step, Survey.of(blocks(field, band), _KEPT), Solver(c, device=device), smooth=True
+            shape,
+            step,
+            Survey.of(blocks(field, band, measured), _KEPT),
+            Solver(c, device=device),
+            smooth=True,
         )
         for band, c in enumerate(covariances)
     )
-    return Ground(krigings, tuple(values.mean(0).tolist()), tuple(_samples(field, seed)))
+    samples, off = _samples(field, seed, measured)
+    return Ground(krigings, tuple(values.mean(0).tolist()), samples, off)
 
 
-def _observed(field: xr.DataArray, seed: int) -> tuple[Array, Array]:
-    """Return rows and columns (N, 2) and values (N, C) of a small raster, or of some windows of a large one."""
+def _observed(field: xr.DataArray, seed: int, measured: Errors | None) -> tuple[Array, Array, Array | None]:
+    """Return rows and columns (N, 2), values and error variances (N, C); of a large raster, of some windows."""
     rows, cols = grid_shape(field)
     cells = windows((rows, cols), _FITTED if rows * cols > _FITTED**2 else max(rows, cols))
-    places, values, count = [], [], 0
+    places, values, errors, count = [], [], [], 0
     for index in np.random.default_rng([seed, 3]).permutation(len(cells)):
         block, cell = load(field, cells[index]).to_numpy(), cells[index]
         seen = np.argwhere(np.isfinite(block).all(0))
         places.append(seen + np.array([cell.row, cell.col]))
         values.append(block[:, seen[:, 0], seen[:, 1]].T.astype(np.float64))
+        if measured is not None:
+            off = measured.variances(block, cell)
+            errors.append(off[:, seen[:, 0], seen[:, 1]].T.astype(np.float64))
         count += len(seen)
         if count >= _ENOUGH:
             break
-    return np.concatenate(places).astype(np.float64), np.concatenate(values)
+    stated = np.concatenate(errors) if errors else None
+    return np.concatenate(places).astype(np.float64), np.concatenate(values), stated
 
 
-def _samples(field: xr.DataArray, seed: int) -> list[NDArray[np.float32]]:
-    """Return the windows (band, rows, columns) on which the network is tried: the whole of a small raster."""
+def _samples(
+    field: xr.DataArray, seed: int, measured: Errors | None
+) -> tuple[tuple[Values, ...], tuple[Values, ...]]:
+    """Return the windows (band, rows, columns) on which the network is tried: the whole of a small raster.
+
+    With them, where errors are stated, the error variances of their observations.
+    """
     shape = (field.sizes["y"], field.sizes["x"])
-    if max(shape) <= _SMALL:
-        return [load(field).to_numpy()]
+    chosen = [Window.whole(shape)] if max(shape) <= _SMALL else _drawn(field, shape, seed)
+    found = tuple(load(field, window).to_numpy() for window in chosen)
+    if measured is None:
+        return found, ()
+    return found, tuple(measured.variances(v, w) for v, w in zip(found, chosen, strict=True))
+
+
+def _drawn(field: xr.DataArray, shape: tuple[int, int], seed: int) -> list[Window]:
+    """Return a few windows of a large raster, drawn among those with observations enough."""
     rng = np.random.default_rng([seed, 1])
     cells = windows(shape, _LARGE)
-    found: list[NDArray[np.float32]] = []
+    found: list[Window] = []
     for index in rng.permutation(len(cells))[: 8 * _TRIED]:
         values = load(field, cells[index]).to_numpy()
         if np.isfinite(values).all(0).sum() >= _FEWEST and min(values.shape[1:]) >= _LARGE // 4:
-            found.append(values)
+            found.append(cells[index])
         if len(found) == _TRIED:
             break
     return found

@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from geonp.covariates import Laid
 from geonp.errors import GeonpWarning, InputError, UsageError
 from geonp.field import Window, geobox, grid_shape, load, spacing, windows
 from geonp.kriging.board import Pixels
@@ -21,6 +22,7 @@ from geonp.kriging.covariance import Covariance
 from geonp.kriging.fit import Fit, fit_grid
 from geonp.kriging.points import covering, warn_of_units
 from geonp.kriging.raster import RasterKriging
+from geonp.kriging.remeasured import remeasure
 from geonp.kriging.scattered import known_mean
 from geonp.kriging.solver import Solver, choose_device
 from geonp.kriging.survey import Block, Survey
@@ -28,6 +30,7 @@ from geonp.kriging.threads import one_thread
 from geonp.kriging.trend import KINDS, Kind, check_kind
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.methods.drift import Drift
+from geonp.methods.errors import Errors, Stated, checked_number, of_bands
 
 _READ = 2048
 _KEPT, _LEAST_KEPT = 1 << 20, 1 << 14
@@ -75,6 +78,10 @@ class Kriging(Method):
     fits : how the covariances came about; `prepare` makes them. None where one was given.
     bands : the bands, ready to be kriged; `prepare` makes them.
     trend : the drift on the raster's own grid; `prepare` makes it.
+    errors : standard deviations of the errors of the observations, in the units of the raster: a raster on the same
+        pixels, or one number for all of them. Observations weigh accordingly, and observed pixels whose error is not
+        0 are estimated: what a measurement free of error would find there. The nugget comes on top.
+    measured : the errors on the raster's own pixels; `prepare` makes them.
     """
 
     name: ClassVar[str] = "kriging"
@@ -95,6 +102,8 @@ class Kriging(Method):
     fits: tuple[Fit | None, ...] = field(default=(), repr=False, compare=False)
     bands: tuple[RasterKriging, ...] = field(default=(), repr=False, compare=False)
     trend: Drift | None = field(default=None, repr=False, compare=False)
+    errors: Stated | None = field(default=None, repr=False, compare=False)
+    measured: Errors | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.neighbours is not None and self.neighbours < 1:
@@ -105,6 +114,8 @@ class Kriging(Method):
             raise UsageError(f"{self.memory} bytes of memory are too few; give at least {1 << 20} (1 MiB)")
         if self.kind not in KINDS:
             raise UsageError(f"unknown kind of kriging {self.kind!r}; use one of {', '.join(KINDS)}")
+        if self.errors is not None and not isinstance(self.errors, xr.DataArray):
+            checked_number(self.errors)
         self._settings()  # refuses families and anisotropies that cannot be
         for covariance in self._given():
             check_kind(self.kind, covariance, len(self._rasters))
@@ -123,6 +134,15 @@ class Kriging(Method):
         """Pixels around a window that are read."""
         return max((band.halo for band in self.bands), default=0)
 
+    @property
+    def filters(self) -> bool:
+        """Whether observed pixels are estimated too, since errors of theirs are stated."""
+        return self.errors is not None
+
+    def of_bands(self, bands: Sequence[int], count: int) -> Self:
+        """Return the method with the errors of some bands alone."""
+        return self if self.errors is None else replace(self, errors=of_bands(self.errors, bands, count))
+
     def smoothed(self) -> Self:
         """Return the method that filters the nugget out of observed pixels."""
         return replace(self, smooth=True)
@@ -139,11 +159,13 @@ class Kriging(Method):
         Raises
         ------
         InputError
-            If a band has no observation, or a drift does not cover the raster, has holes, or is constant.
+            If a band has no observation, a drift does not cover the raster, has holes, or is constant, or errors do
+            not fit the raster or are negative or unknown at an observation.
         UsageError
             If there are not as many covariances as bands.
         """
-        surveys = self._survey(field)
+        measured = None if self.errors is None else Errors.of(self.errors, field)
+        surveys = self._survey(field, measured)
         trend = Drift.of(self._rasters, field) if self._rasters else None
         columns = [None] * len(surveys) if trend is None else _covariates(trend, field, surveys)
         step = steps(field)
@@ -152,7 +174,7 @@ class Kriging(Method):
         for covariance in set(covariances):
             warn_of_units(covariance, min(map(abs, step)), degrees=False)
         if not covariances:
-            fits, covariances = self._fit(field, surveys, step, trend)
+            fits, covariances = self._fit(field, surveys, step, trend, measured)
         rows, cols = grid_shape(field)
         reach = math.hypot(rows * step[0], cols * step[1])
         bands = []
@@ -163,7 +185,7 @@ class Kriging(Method):
                 mean = known_mean(band.observations, solver, self.seed)
                 band = replace(band, solver=replace(solver, mean=mean))
             bands.append(band)
-        return replace(self, fits=tuple(fits), bands=tuple(bands), trend=trend)
+        return replace(self, fits=tuple(fits), bands=tuple(bands), trend=trend, measured=measured)
 
     def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
         """Complete the wanted pixels; see `Method.complete`.
@@ -182,14 +204,42 @@ class Kriging(Method):
         mean = np.empty((len(values), *place.wanted.shape), np.float32)
         variance = np.empty_like(mean)
         drift = None if self.trend is None else self.trend.window(place.given)
+        errors = self.error_variances(values, place.given)
         for i, band in enumerate(self.bands):
-            given = Block(place.given.row, place.given.col, values[i], drift)
-            mean[i], variance[i] = band.complete(given, wanted, spacing)
-            if self.noise:
-                # Observed pixels are known, and stay so.
-                known = np.isfinite(values[i][place.inside]) & (not self.smooth)
-                variance[i] += np.where(known, 0, band.solver.covariance.nugget)
-        return Completed(mean, variance)
+            own = None if errors is None else errors[i]
+            given = Block(place.given.row, place.given.col, values[i], drift, own)
+            mean[i], variance[i] = self._observable(band, given, wanted, spacing)
+        return Completed(mean, variance, None if errors is None else errors[:, *place.inside])
+
+    def error_variances(self, values: Values, window: Window) -> Values | None:
+        """Return the variances of the errors of observations (band, rows, columns), None where none are stated.
+
+        Parameters
+        ----------
+        values : of a window of the raster that the method is prepared for, NaN where not observed.
+        window : where they lie.
+        """
+        return None if self.measured is None else self.measured.variances(values, window)
+
+    def _observable(
+        self, band: RasterKriging, given: Block, wanted: Pixels, spacing: tuple[float, float]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and variance of a window of one band: of the observable, or of the latent field."""
+        mean, variance = band.complete(given, wanted, spacing)
+        if not self.noise:
+            return mean, variance
+        nugget, inside = band.solver.covariance.nugget, wanted.within(given.row, given.col)
+        if self.smooth:
+            return mean, variance + nugget
+        observed, err = np.isfinite(given.values[inside]), given.uncertain[inside]
+        if given.errors is not None and err.any():
+            known = (
+                given.values[inside][err].astype(np.float64),
+                given.errors[inside][err].astype(np.float64),
+            )
+            mean[err], variance[err] = remeasure(mean[err], variance[err], *known, nugget)
+        # Observed pixels are known, and stay so.
+        return mean, variance + np.where(observed, 0, nugget)
 
     def describe(self) -> dict[str, str]:
         """Return what a user must know to repeat the result: kind, seed, and the covariance of every band."""
@@ -197,6 +247,8 @@ class Kriging(Method):
         told["seed"] = str(self.seed)
         if self.trend is not None:
             told["drift"] = ", ".join(self.trend.names)
+        if self.measured is not None:
+            told["errors"] = self.measured.name
         for number, band in enumerate(self.bands, 1):
             told[f"covariance_{number}"] = band.solver.covariance.to_json()
         return told
@@ -205,9 +257,9 @@ class Kriging(Method):
         """Return the peak memory in bytes of completing the raster in windows of `window` pixels a side."""
         return max((band.bytes_needed(window) for band in self.bands), default=0)
 
-    def _survey(self, field: xr.DataArray) -> list[Survey]:
+    def _survey(self, field: xr.DataArray, measured: Errors | None) -> list[Survey]:
         limit = max(_KEPT // field.sizes["band"], _LEAST_KEPT)
-        return [Survey.of(blocks(field, band), limit) for band in range(field.sizes["band"])]
+        return [Survey.of(blocks(field, band, measured), limit) for band in range(field.sizes["band"])]
 
     def _given(self, bands: int = 0) -> tuple[Covariance, ...]:
         """Return the covariances that were given, turned as asked for; one for each of so many bands."""
@@ -232,13 +284,18 @@ class Kriging(Method):
         return Settings(self.families or FAMILIES, nested=self.families is None, stretch=self.anisotropy)
 
     def _fit(
-        self, field: xr.DataArray, surveys: list[Survey], step: tuple[float, float], drift: Drift | None
+        self,
+        field: xr.DataArray,
+        surveys: list[Survey],
+        step: tuple[float, float],
+        drift: Drift | None,
+        measured: Errors | None,
     ) -> tuple[Sequence[Fit | None], tuple[Covariance, ...]]:
         count = len(surveys)
         chosen = range(count)
         if count > _MOST_FITS:
             chosen = np.linspace(0, count - 1, 2 * _REPRESENTATIVES + 1).round().astype(int)[1::2].tolist()
-        fits = {band: self._fit_band(field, band, step, drift) for band in chosen}
+        fits = {band: self._fit_band(field, band, step, drift, measured) for band in chosen}
         covariances = []
         for band, survey in enumerate(surveys):
             nearest = min(fits, key=lambda other: abs(other - band))
@@ -250,11 +307,16 @@ class Kriging(Method):
         return [fits.get(band) for band in range(count)], tuple(covariances)
 
     def _fit_band(
-        self, field: xr.DataArray, band: int, step: tuple[float, float], drift: Drift | None
+        self,
+        field: xr.DataArray,
+        band: int,
+        step: tuple[float, float],
+        drift: Drift | None,
+        measured: Errors | None,
     ) -> Fit:
         trend: Literal["constant", "linear"] = "linear" if self.kind == "universal" else "constant"
         with one_thread():
-            sample = _sample(field, band, self.seed, drift)
+            sample = sampled(field, band, self.seed, drift, measured)
             fit = fit_grid(sample, step, seed=self.seed, trend=trend, settings=self._settings())
         for alarm in fit.alarms:
             warnings.warn(f"band {band + 1}: {alarm}", GeonpWarning, stacklevel=5)
@@ -275,21 +337,31 @@ def steps(field: xr.DataArray) -> tuple[float, float]:
     return (dy if south_up else -dy), (-dx if flipped else dx)
 
 
-def blocks(field: xr.DataArray, band: int) -> Iterator[Block]:
-    """Yield one band of a field (band, y, x) piece by piece."""
+def blocks(field: xr.DataArray, band: int, measured: Errors | None = None) -> Iterator[Block]:
+    """Yield one band of a field (band, y, x) piece by piece, with its errors where they are stated."""
     one = field.isel(band=[band])
     for window in windows(grid_shape(field), _READ):
-        yield Block(window.row, window.col, load(one, window).to_numpy()[0])
+        values = np.asarray(load(one, window).to_numpy()[0])
+        errors = None if measured is None else measured.variance(values, window, band)
+        yield Block(window.row, window.col, values, errors=errors)
 
 
-def _sample(field: xr.DataArray, band: int, seed: int, drift: Drift | None) -> list[Block]:
-    """Return the band, or a few windows of a large one, drawn at random among those with observations."""
+def sampled(
+    field: xr.DataArray,
+    band: int,
+    seed: int,
+    drift: Drift | Laid | None,
+    measured: Errors | None = None,
+) -> list[Block]:
+    """Return the band with its drift, or a few windows of a large one, drawn at random among those observed."""
     one = field.isel(band=[band])
     shape = grid_shape(field)
 
     def read(window: Window) -> Block:
         covariates = None if drift is None else drift.window(window)
-        return Block(window.row, window.col, np.asarray(load(one, window).to_numpy()[0]), covariates)
+        values = np.asarray(load(one, window).to_numpy()[0])
+        errors = None if measured is None else measured.variance(values, window, band)
+        return Block(window.row, window.col, values, covariates, errors)
 
     if math.prod(shape) <= _FITTED:
         return [read(Window.whole(shape))]

@@ -131,5 +131,8 @@ def _solve_planes(matrix: Tensor, right: Tensor, in_line: Tensor) -> Tensor:
     usable = torch.where(in_line[:, None, None], torch.eye(3, dtype=matrix.dtype), matrix)
     out: Tensor = torch.linalg.solve(usable, right)
     if in_line.any():
-        out[in_line] = torch.linalg.pinv(matrix[in_line], rtol=_FLAT, hermitian=True) @ right[in_line]
+        try:
+            out[in_line] = torch.linalg.pinv(matrix[in_line], rtol=_FLAT, hermitian=True) @ right[in_line]
+        except torch.linalg.LinAlgError:  # of pixels a million times as long as wide
+            out[in_line] = torch.nan
     return out

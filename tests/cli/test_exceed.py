@@ -65,6 +65,8 @@ def test_bad_input(geonp: Geonp, holey: Path, tmp_path: Path) -> None:
         ("--quantile", 1.5): "between 0 and 1",
         ("--blocks", 8, "--quantile", 0.5): "is for rasters",
         ("--blocks", 8, "--polygons", "x.gpkg"): "not both",
+        ("--above", 3, "--label", "name"): "--label names polygons",
+        ("--above", "nan"): "a threshold is a number",
     }
     for arguments, message in wrong.items():
         result = geonp("exceed", holey, *arguments, "-o", out, *KRIGED)
@@ -84,6 +86,20 @@ def test_bad_input(geonp: Geonp, holey: Path, tmp_path: Path) -> None:
     result = geonp("exceed", holey, "--polygons", far, *KRIGED)
     assert result.exit_code == 1
     assert "polygon 'lost' lies outside the raster" in result.stderr
+    whole_world = tmp_path / "world.gpkg"
+    shape = np.array([shapely.to_wkb(shapely.box(0, 0, 1e7, 1e7))], object)
+    pyogrio.raw.write(
+        whole_world, shape, [np.array(["all"], object)], ["name"], geometry_type="Polygon", crs="EPSG:3857"
+    )
+    result = geonp("exceed", holey, "--polygons", whole_world, *KRIGED)
+    assert result.exit_code == 1
+    assert "polygon 'all' reaches to where the raster's CRS is not defined" in result.stderr
+    none = tmp_path / "none.gpkg"
+    nothing = np.array([], object)
+    pyogrio.raw.write(none, nothing, [nothing], ["name"], geometry_type="Polygon", crs="EPSG:32616")
+    result = geonp("exceed", holey, "--polygons", none, *KRIGED)
+    assert result.exit_code == 1
+    assert "holds no polygon" in result.stderr
     assert not out.exists()
     result = geonp("exceed", holey, "--above", 1e6, "-o", out, *KRIGED)
     assert result.exit_code == 0

@@ -102,6 +102,9 @@ def test_bad_input(geonp: Geonp, holey: Path, dem: Path, tmp_path: Path) -> None
     result = geonp("simulate", holey, "-o", out, "--method", "cubic")
     assert result.exit_code == 1
     assert "--method kriging" in result.stderr
+    result = geonp("simulate", holey, "-o", out, *KRIGED, "--seed", -1)
+    assert result.exit_code == 2
+    assert "0 or more, got -1" in result.stderr
     power = "power:sill=1,exponent=1,range=2000"
     result = geonp("simulate", holey, "-o", out, "--method", "kriging", "--variogram", power)
     assert result.exit_code == 2
@@ -122,3 +125,27 @@ def test_a_full_raster_comes_back(geonp: Geonp, dem: Path, tmp_path: Path) -> No
     assert result.exit_code == 0, result.stderr
     assert "every pixel is observed" in result.stderr
     np.testing.assert_array_equal(read(out), np.broadcast_to(read(dem), (2, 64, 56)))
+
+
+def test_tiny_rasters(geonp: Geonp, tmp_path: Path) -> None:
+    nan = np.nan
+    one = write(tmp_path / "one.tif", np.array([[nan, 5.0], [nan, nan]], "f4"), nodata=nan)
+    result = geonp("simulate", one, "-n", 3, "-o", tmp_path / "o1.tif", "--method", "kriging")
+    assert result.exit_code == 0, result.stderr
+    assert "its realisations are all alike" in result.stderr
+    assert (read(tmp_path / "o1.tif") == 5).all()
+    three = write(tmp_path / "three.tif", np.array([[1.0, nan], [3.0, 4.0]], "f4"), nodata=nan)
+    result = geonp("simulate", three, "-n", 3, "-o", tmp_path / "o3.tif", *KRIGED, "-q")
+    assert result.exit_code == 0, result.stderr
+    found = read(tmp_path / "o3.tif")
+    np.testing.assert_array_equal(found[:, [0, 1, 1], [0, 0, 1]], [[1, 3, 4]] * 3)
+    assert found[:, 0, 1].std() > 0
+    pixel = write(tmp_path / "pixel.tif", np.array([[7.0]], "f4"), nodata=nan)
+    result = geonp("simulate", pixel, "-n", 2, "-o", tmp_path / "o.tif")
+    assert result.exit_code == 0
+    assert (read(tmp_path / "o.tif") == 7).all()
+    empty = write(tmp_path / "empty.tif", np.full((4, 4), nan, "f4"), nodata=nan)
+    result = geonp("simulate", empty, "-n", 2, "-o", tmp_path / "oe.tif")
+    assert result.exit_code == 1
+    assert "no pixel of 16 is observed" in result.stderr
+    assert not (tmp_path / "oe.tif").exists()

@@ -15,7 +15,7 @@ from pyproj import CRS, Transformer
 
 from geonp.errors import GeonpWarning, InputError, UsageError
 from geonp.field import geobox, load
-from geonp.io import open_field
+from geonp.io import open_field, open_with_errors
 from geonp.io.grid import coordinates
 from geonp.io.points import Points, grid_points, read_points
 from geonp.io.table import Columns, read_table
@@ -437,3 +437,41 @@ def test_real_surveys(data):
         done = grid_points(rain, res=0.5)
     assert done.used == 1720
     assert np.isfinite(done.error_variance.values).sum() == 1720 - 387 + 179
+
+
+class TestErrors:
+    LINES = "x,y,depth,off\n105,235,1.0,0.5\n106,236,4.0,1.0\n125,235,7.0,2.0\n145,205,9.0,0\n"
+
+    def test_they_come_beside_the_field(self, table):
+        with pytest.warns(GeonpWarning, match="share"):
+            field, errors = open_with_errors(table(self.LINES), "off", like=blank(BOX), value="depth")
+        value, off = field.to_numpy()[0], errors.to_numpy()[0]
+        np.testing.assert_array_equal(np.isfinite(value), np.isfinite(off))
+        # Two soundings of one pixel: weights 4 and 1.
+        assert value[0, 0] == pytest.approx(1.6)
+        assert off[0, 0] == pytest.approx(0.2**0.5)
+        assert off[0, 2] == pytest.approx(2.0)
+        assert off[3, 4] == 0
+        assert geobox(errors) == geobox(field)
+
+    def test_bounds_cut_both(self, table):
+        with pytest.warns(GeonpWarning, match="share"):
+            parts = open_with_errors(
+                table(self.LINES), "off", like=blank(BOX), value="depth", bounds=(100, 230, 120, 240)
+            )
+        assert [part.shape for part in parts] == [(1, 1, 2), (1, 1, 2)]
+
+    def test_an_error_that_is_endless_or_missing_drops_its_point(self, table):
+        lines = "x,y,depth,off\n105,235,1.0,0.5\n115,235,4.0,inf\n125,235,7.0,\n"
+        with pytest.warns(GeonpWarning, match="2 points lack a coordinate, value or error"):
+            field, _ = open_with_errors(table(lines), "off", like=blank(BOX), value="depth")
+        assert np.isfinite(field.to_numpy()).sum() == 1
+
+    def test_a_negative_error_is_named(self, table):
+        lines = "x,y,depth,off\n105,235,1.0,0.5\n115,235,4.0,-1\n125,235,7.0,-3\n"
+        with pytest.raises(InputError, match=r"'off' of point 2 is -1 \(2 of 3 are negative\)"):
+            open_with_errors(table(lines), "off", like=blank(BOX), value="depth")
+
+    def test_rasters_have_no_columns(self, table):
+        with pytest.raises(UsageError, match="has no columns"):
+            open_with_errors("survey.tif", "off")

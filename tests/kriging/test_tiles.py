@@ -376,3 +376,15 @@ def test_exponential_tiles_agree_with_neighbours_where_both_hold_everything():
         exponential(1.0, 50.0), coords, z, np.full(len(z), 0.05), pixels, one, np.ones((1600, 1))
     )
     np.testing.assert_allclose(mean[0].ravel(), expected[0], rtol=1e-7, atol=1e-9)
+
+
+def test_batches_hold_every_system_once_and_no_more_than_fit():
+    counts = np.random.default_rng(0).integers(0, 60, 500)
+    solver = Solver(MODEL, memory=1 << 20)
+    batches = solver.batches(counts, 36)
+    every = np.concatenate([which for _, which in batches])
+    np.testing.assert_array_equal(np.sort(every), np.flatnonzero(counts))
+    for size, which in batches:
+        assert size - 8 < counts[which].min() <= counts[which].max() <= size
+        assert len(which) <= solver.batch(size, 36)
+    assert max(len(which) for _, which in batches) > 1
