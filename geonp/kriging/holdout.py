@@ -217,32 +217,52 @@ def gap_holdout(
     wanted = distance_transform_edt(~observed, sampling=spacing)[regions]
     if not len(wanted):
         return _stack(points, [], [], neighbours)
-    edges = np.quantile(wanted, np.linspace(0, 1, _BINS + 1)[1:-1])
-    numbered, _ = label(regions, np.ones((3, 3)))
-    boxes = find_objects(numbered)
-    area = np.bincount(numbered.ravel())[1:]
-    square = abs(spacing[0] - spacing[1]) < 0.02 * spacing[0]
-    sets, groups = [], []
+    gaps, sets, groups = Gaps(regions, spacing), [], []
     for turn in range(rounds):
-        owner = np.zeros(observed.shape, np.int64)
-        for attempt in range(30):
-            which = int(generator.choice(len(area), p=area / area.sum()))
-            shape = numbered[boxes[which]] == which + 1
-            laid = _lay(shape, observed.shape, square, generator)
-            hidden = ((owner > 0) | laid) & observed
-            if hidden.sum() <= _HIDE_MOST * observed.sum():
-                owner[laid & (owner == 0)] = 1 + turn * 1000 + attempt
-                if hidden.sum() >= _HIDE * observed.sum():
-                    break
-        hidden = (owner > 0) & observed
+        owner = gaps.lay(observed, _HIDE, generator)
+        hidden = owner > 0
         left = observed & ~hidden
         if not hidden.any() or left.sum() < 3:
             continue
         away = distance_transform_edt(~left, sampling=spacing)[hidden]
-        chosen = _alike(away, edges, max(1, tests // rounds), generator)
+        chosen = alike(away, wanted, max(1, tests // rounds), generator)
         sets.append(surrounding_sets(points, index[hidden][chosen], index[left], neighbours, generator))
-        groups += owner[hidden][chosen].tolist()
+        groups += (1000 * turn + owner[hidden][chosen]).tolist()
     return _stack(points, sets, groups, neighbours)
+
+
+class Gaps:
+    """The gaps of a grid, to be laid over its observations.
+
+    Parameters
+    ----------
+    regions : (H, W), True in gaps (`gap_regions`).
+    spacing : of the pixels (dy, dx).
+    """
+
+    def __init__(self, regions: Mask, spacing: tuple[float, float]) -> None:
+        self._numbered, _ = label(regions, np.ones((3, 3)))
+        self._boxes = find_objects(self._numbered)
+        area = np.bincount(self._numbered.ravel())[1:]
+        self._share = area / area.sum()
+        self._square = abs(spacing[0] - spacing[1]) < 0.02 * spacing[0]
+
+    def lay(self, observed: Mask, least: float, generator: np.random.Generator) -> Index:
+        """Return, by number from 1, the gap that hides each observation (H, W); 0 where none does.
+
+        A share `least` to a half of the observations are hidden, if the gaps allow it.
+        """
+        owner = np.zeros(observed.shape, np.int64)
+        for attempt in range(30):
+            which = int(generator.choice(len(self._share), p=self._share))
+            shape = self._numbered[self._boxes[which]] == which + 1
+            laid = _lay(shape, observed.shape, self._square, generator)
+            hidden = ((owner > 0) | laid) & observed
+            if hidden.sum() <= _HIDE_MOST * observed.sum():
+                owner[laid & (owner == 0)] = 1 + attempt
+                if hidden.sum() >= least * observed.sum():
+                    break
+        return np.where(observed, owner, 0)
 
 
 def merge(parts: Sequence[HoldOut], shares: Sequence[float]) -> HoldOut:
@@ -278,8 +298,9 @@ def _lay(shape: Mask, grid: tuple[int, int], square: bool, generator: np.random.
     return out
 
 
-def _alike(away: Array, edges: Array, count: int, generator: np.random.Generator) -> Index:
-    """Return which of `away` to take so that as many fall between any two of the `edges`."""
+def alike(away: Array, wanted: Array, count: int, generator: np.random.Generator) -> Index:
+    """Return which of the distances `away` to take, about `count`, so that they are spread as `wanted` are."""
+    edges = np.quantile(wanted, np.linspace(0, 1, _BINS + 1)[1:-1])
     order = generator.permutation(len(away))
     bins = np.searchsorted(edges, away[order])
     taken = [order[bins == b][: -(-count // _BINS)] for b in range(len(edges) + 1)]

@@ -41,11 +41,13 @@ class Ground:
     ----------
     krigings, centres : of each band.
     samples : windows (band, rows, columns) of the survey, NaN where not observed.
+    errors : error variances of the observations in every window; empty where none are stated.
     """
 
     krigings: tuple[RasterKriging, ...]
     centres: tuple[float, ...]
     samples: tuple[Values, ...]
+    errors: tuple[Values, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def adapt(
 def _set_aside(window: Values, rng: np.random.Generator) -> Mask:
     """Return the observations of a window that nothing is learnt from."""
     masks = hidden(observed_together(window), rng)
-    return masks[-1] if masks else np.zeros(window.shape[1:], bool)
+    return masks[-1].held if masks else np.zeros(window.shape[1:], bool)
 
 
 def _examples(grounds: Sequence[Ground], end: float, rng: np.random.Generator) -> list[Example]:
@@ -130,7 +132,7 @@ def _examples(grounds: Sequence[Ground], end: float, rng: np.random.Generator) -
         masks = hidden(observed_together(crop), rng)
         if not masks:
             continue
-        held = masks[int(rng.integers(len(masks)))]
+        held = masks[int(rng.integers(len(masks)))].held
         known = np.isfinite(observed_together(crop))
         seen = known & ~held
         covariance = ground.krigings[0].solver.covariance

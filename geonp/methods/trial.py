@@ -1,7 +1,7 @@
 """Is the network better than kriging here, and are its deviations right? Asked of the survey itself.
 
-Some observed pixels are hidden: single ones, and, where the survey has gaps, blocks as wide as those.
-Kriging and the network predict them from the rest.
+Some observed pixels are hidden: single ones, and, where the survey has gaps, those that its own gaps cover when
+they are laid elsewhere. Kriging and the network predict them from the rest.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from geonp.errors import InputError
 from geonp.kriging.board import Pixels
 from geonp.kriging.evidence import gather
 from geonp.kriging.features import Kriged
+from geonp.kriging.holdout import Gaps, alike, gap_regions
 from geonp.kriging.raster import RasterKriging
 from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block, Survey
@@ -34,9 +34,26 @@ _LARGE = 128 * 128
 _FEWEST_TO_JUDGE = 30
 _SHRINK = 300
 """Imagined observations that say the deviations are right."""
-_FAR, _GAPPY = 2.0, 0.05
+_GAPPY = 0.05
+_PIXELS = (1.0, 1.0)
 _LEAST_OBSERVED = 12
 _NINETY = 1.6448536269514722  # the normal deviate that 90 % stay below, in size
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Observations of a window that are hidden together.
+
+    Parameters
+    ----------
+    held : (rows, columns), True where hidden.
+    judged : the part of them that predictions are judged on: as far from data as what is missing.
+    group : from 1, by which gap each was hidden, 0 where none was; errors in one gap are not independent.
+    """
+
+    held: Mask
+    judged: Mask
+    group: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,41 +108,65 @@ class Trial:
     seed: int
     rivals: tuple[Solver, ...] | None = None
 
-    def judge(self, samples: Sequence[NDArray[np.float32]], spacing: tuple[float, float]) -> Verdict:
+    def judge(
+        self,
+        samples: Sequence[NDArray[np.float32]],
+        spacing: tuple[float, float],
+        errors: Sequence[NDArray[np.float32] | None] | None = None,
+    ) -> Verdict:
         """Return the verdict on some windows (band, rows, columns), NaN where not observed.
+
+        `errors` are the error variances of the observations, where they are stated: what is hidden is then predicted
+        with its error on top.
 
         Notes
         -----
         Kriging is preferred where its mean CRPS is lower by more than one standard error of the paired
-        differences. The factor is the one that would make 90 % of the hidden values fall within the 90 %
-        intervals, raised to the power n / (n + 300).
+        differences, gaps taken as a whole. The factor is the one that would make 90 % of the hidden values fall
+        within the 90 % intervals, raised to the power n / (n + 300).
         """
         if self.insist and not self.calibrate:
             return Verdict()
-        parts = [
-            self._predict(values, held, spacing)
-            for number, values in enumerate(samples)
-            for held in hidden(observed_together(values), np.random.default_rng([self.seed, 2, number]))
-        ]
+        parts: list[Array] = []
+        groups: list[NDArray[np.int64]] = []
+        for number, values in enumerate(samples):
+            rng = np.random.default_rng([self.seed, 2, number])
+            own = None if errors is None else errors[number]
+            for one in hidden(observed_together(values), rng):
+                parts.append(self._predict(values, one, spacing, own))
+                first = 1 + max((int(group.max()) for group in groups), default=0)
+                groups.append(first + np.tile(_numbered(one.group[one.judged]), len(values)))
         if not parts:
             return Verdict()
-        truth, mean, std, network_mean, network_std = np.concatenate(parts, 1)
+        truth, mean, std, network_mean, network_std, off = np.concatenate(parts, 1)
         # The same factor by the same rule for both, so that it is their means and patterns that are compared.
-        factors = [self._factor(truth, mean, std), self._factor(truth, network_mean, network_std)]
-        theirs = scores(truth, mean, std * factors[0])
-        ours = scores(truth, network_mean, network_std * factors[1])
+        factors = [
+            self._factor(truth, m, np.hypot(s, off)) for m, s in ((mean, std), (network_mean, network_std))
+        ]
+        theirs = scores(truth, mean, np.hypot(std * factors[0], off))
+        ours = scores(truth, network_mean, np.hypot(network_std * factors[1], off))
         worse = ours - theirs
-        margin = worse.std() / math.sqrt(len(worse))
+        margin = standard_error(worse, np.concatenate(groups))
         lost = len(worse) >= _FEWEST_TO_JUDGE and worse.mean() > margin
         network = self.insist or not lost
         return Verdict(network, factors[1], len(worse), float(ours.mean()), float(theirs.mean()))
 
-    def _predict(self, values: NDArray[np.float32], held: Mask, spacing: tuple[float, float]) -> Array:
-        """Return truth, kriging's mean and deviation, and the network's, of held observations, (5, n)."""
-        told = predict_held(self.correction, self.solvers, self.centres, values, held, spacing)
+    def _predict(
+        self,
+        values: NDArray[np.float32],
+        one: Hidden,
+        spacing: tuple[float, float],
+        errors: NDArray[np.float32] | None,
+    ) -> Array:
+        """Return what there is to tell of judged observations, (6, n).
+
+        The truth, kriging's mean and deviation, the network's, and the deviation of the observation's own error.
+        """
+        told = predict_held(self.correction, self.solvers, self.centres, values, one.held, spacing, errors)
         if self.rivals is not None:
-            told[1:3] = krige_held(self.rivals, self.centres, values, held, spacing)
-        return told.reshape(5, -1)
+            told[1:3] = krige_held(self.rivals, self.centres, values, one.held, spacing, errors)
+        off = np.zeros_like(told[0]) if errors is None else np.sqrt(errors[:, one.held].astype(np.float64))
+        return np.concatenate([told, off[None]])[:, :, one.judged[one.held]].reshape(6, -1)
 
     def _factor(self, truth: Array, mean: Array, std: Array) -> float:
         if not self.calibrate:
@@ -142,12 +183,13 @@ def predict_held(
     values: NDArray[np.float32],
     held: Mask,
     spacing: tuple[float, float],
+    errors: NDArray[np.float32] | None = None,
 ) -> Array:
     """Return truth, kriging's mean and deviation, and the network's, of held observations, (5, C, n).
 
     Parameters are those of `rehearse`; means are relative to the centres.
     """
-    told = rehearse(solvers, centres, values, held, spacing, correction.stride)
+    told = rehearse(solvers, centres, values, held, spacing, correction.stride, errors)
     noise = [solver.covariance.nugget**0.5 for solver in solvers]
     shift, factor = correction(told, noise, spacing)
     rows, cols = np.nonzero(held)
@@ -163,6 +205,7 @@ def krige_held(
     values: NDArray[np.float32],
     held: Mask,
     spacing: tuple[float, float],
+    errors: NDArray[np.float32] | None = None,
 ) -> Array:
     """Return mean (relative to the centres) and deviation of held observations by kriging alone, (2, C, n).
 
@@ -170,8 +213,7 @@ def krige_held(
     """
     shape = (values.shape[1], values.shape[2])
     found = []
-    for band, solver, centre in zip(values, solvers, centres, strict=True):
-        left = Block(0, 0, np.where(held, np.float32(np.nan), band))
+    for left, solver, centre in zip(_without(values, held, errors), solvers, centres, strict=True):
         kriging = RasterKriging(shape, spacing, Survey.of([left], held.size), solver)
         mean, variance = kriging.complete(left, Pixels(0, 0, *shape), spacing)
         found.append([mean[held] - centre, np.sqrt(variance[held] + solver.covariance.nugget)])
@@ -185,6 +227,7 @@ def rehearse(
     held: Mask,
     spacing: tuple[float, float],
     stride: int,
+    errors: NDArray[np.float32] | None = None,
 ) -> Kriged:
     """Return what kriging says of a window (band, rows, columns) without its held observations.
 
@@ -195,10 +238,11 @@ def rehearse(
     held : (rows, columns), the observations that are hidden.
     spacing : signed pixel size (dy, dx).
     stride : the canvas is a multiple of it.
+    errors : (band, rows, columns), error variances of the observations; None where none are stated.
     """
     shape = (values.shape[1], values.shape[2])
     canvas = (-(-shape[0] // stride) * stride, -(-shape[1] // stride) * stride)
-    left = [Block(0, 0, np.where(held, np.float32(np.nan), band)) for band in values]
+    left = _without(values, held, errors)
     krigings = [
         RasterKriging(shape, spacing, Survey.of([block], held.size), solver, smooth=True)
         for block, solver in zip(left, solvers, strict=True)
@@ -206,29 +250,66 @@ def rehearse(
     return gather(krigings, left, Pixels(0, 0, *shape), spacing, centres, canvas)
 
 
-def hidden(values: NDArray[np.float32], rng: np.random.Generator) -> list[Mask]:
+def _without(values: NDArray[np.float32], held: Mask, errors: NDArray[np.float32] | None) -> list[Block]:
+    """Return each band without its held observations."""
+    own: Sequence[NDArray[np.float32] | None] = [None] * len(values) if errors is None else list(errors)
+    return [
+        Block(0, 0, np.where(held, np.float32(np.nan), band), errors=error)
+        for band, error in zip(values, own, strict=True)
+    ]
+
+
+def hidden(values: NDArray[np.float32], rng: np.random.Generator) -> list[Hidden]:
     """Return the hold-outs of a window (rows, columns): which observed pixels to hide, round by round.
 
-    Single pixels, and, in proportion to the missing pixels that lie far from data, blocks as wide as the
-    gaps.
+    Single pixels, and, in proportion to the missing pixels that lie far from data, what the window's own gaps
+    cover when they are laid over its observations.
     """
     observed = np.isfinite(values)
     if observed.sum() < _LEAST_OBSERVED or observed.all():
         return []
     rounds = _ROUNDS if values.size <= _LARGE else _ROUNDS_LARGE
-    share, far = _gaps(observed)
-    blocks = 0 if share < _GAPPY else min(max(round(rounds * share), 1), rounds)
-    found = [hold_out(HoldOut.RANDOM, observed, _HIDDEN, rng) for _ in range(rounds - blocks)]
-    for _ in range(blocks):
-        try:
-            found.append(
-                hold_out(
-                    HoldOut.BLOCKS, observed, _HIDDEN, rng, side=max(2, round(2 * float(np.median(far))))
-                )
-            )
-        except InputError:  # one block would hold every observation
-            found.append(hold_out(HoldOut.RANDOM, observed, _HIDDEN, rng))
-    return found
+    share = _gaps(observed)
+    laid = 0 if share < _GAPPY else min(max(round(rounds * share), 1), rounds)
+    found = [_scattered(observed, rng) for _ in range(rounds - laid)]
+    return found + [_laid(observed, rng) for _ in range(laid)]
+
+
+def _scattered(observed: Mask, rng: np.random.Generator) -> Hidden:
+    held = hold_out(HoldOut.RANDOM, observed, _HIDDEN, rng)
+    return Hidden(held, held, np.zeros(held.shape, np.int64))
+
+
+def _laid(observed: Mask, rng: np.random.Generator) -> Hidden:
+    """Return what the window's gaps hide; of it, judged are pixels as far from data as those in the gaps are."""
+    regions = gap_regions(observed, _PIXELS, _apart(observed))
+    owner = Gaps(regions, _PIXELS).lay(observed, _HIDDEN, rng)
+    held = owner > 0
+    left = observed & ~held
+    if not held.any() or left.sum() < _LEAST_OBSERVED:
+        return _scattered(observed, rng)
+    wanted = distance_transform_edt(~observed)[regions]
+    away = distance_transform_edt(~left)[held]
+    taken = np.zeros(away.size, bool)
+    taken[alike(away, wanted, max(away.size // 3, _FEWEST_TO_JUDGE), rng)] = True
+    judged = held.copy()
+    judged[held] = taken
+    return Hidden(held, judged, owner)
+
+
+def _numbered(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return groups as numbers from 0; what belongs to none is a group of its own."""
+    alone = group == 0
+    return np.where(alone, group.max(initial=0) + np.cumsum(alone), group)
+
+
+def standard_error(differences: Array, group: NDArray[np.int64]) -> float:
+    """Return the standard error of the mean of `differences` (n,), those of a group (n,) being dependent.
+
+    The cluster-robust estimate of Liang and Zeger (1986), Biometrika 73(1), for a mean.
+    """
+    sums = np.bincount(group, differences - differences.mean())
+    return float(np.sqrt((sums**2).sum()) / len(differences))
 
 
 def scores(truth: Array, mean: Array, std: Array) -> Array:
@@ -239,14 +320,17 @@ def scores(truth: Array, mean: Array, std: Array) -> Array:
 def gappy(values: NDArray[np.float32]) -> bool:
     """Return whether a window (rows, columns) has gaps wider than its observations are apart."""
     observed = np.isfinite(values)
-    return bool(observed.any()) and not observed.all() and _gaps(observed)[0] >= _GAPPY
+    return bool(observed.any()) and not observed.all() and _gaps(observed) >= _GAPPY
 
 
-def _gaps(observed: Mask) -> tuple[float, Array]:
-    """Return the share of missing pixels that lie far from data, and how far these are."""
-    away = distance_transform_edt(~observed)[~observed]
-    far = away[away > _FAR * math.sqrt(observed.size / observed.sum())]
-    return far.size / away.size, far
+def _gaps(observed: Mask) -> float:
+    """Return the share of missing pixels that lie in gaps."""
+    return float(gap_regions(observed, _PIXELS, _apart(observed)).sum() / (~observed).sum())
+
+
+def _apart(observed: Mask) -> float:
+    """Return the pixels that the observations would be apart if they were spread evenly."""
+    return math.sqrt(observed.size / observed.sum())
 
 
 def observed_together(values: NDArray[np.float32]) -> NDArray[np.float32]:

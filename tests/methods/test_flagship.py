@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from geonp.errors import GeonpWarning, ModelError
 from geonp.field import as_field
@@ -22,7 +23,7 @@ from geonp.kriging.survey import Block
 from geonp.methods.correction import Correction
 from geonp.methods.flagship import Flagship
 from geonp.methods.kriging import Kriging
-from geonp.methods.trial import Trial, hidden
+from geonp.methods.trial import Trial, hidden, standard_error
 from geonp.models import create, weights
 from geonp.models.base import Model
 from geonp.models.kriged import KrigedConfig, KrigedIFANP
@@ -208,7 +209,7 @@ def test_calibration_finds_a_wrong_sill_and_is_shrunk_with_few_data() -> None:
 def test_hidden_pixels_follow_the_gaps() -> None:
     rng = np.random.default_rng(0)
     plain = survey(truth(64, 64), 0.15).values[0]
-    assert all((h & np.isnan(plain)).sum() == 0 for h in hidden(plain, rng))
+    assert all((h.held & np.isnan(plain)).sum() == 0 for h in hidden(plain, rng))
     holed = survey(truth(64, 64), 0.6).values[0]
     holed[10:54, 16:48] = np.nan
     observed = np.isfinite(holed)
@@ -218,9 +219,33 @@ def test_hidden_pixels_follow_the_gaps() -> None:
         pairs = held[:, :-1] & observed[:, 1:]
         return float((pairs & held[:, 1:]).sum() / max(pairs.sum(), 1))
 
-    assert max(clustered(h) for h in hidden(holed, rng)) > 0.5
-    assert max(clustered(h) for h in hidden(plain, rng)) < 0.4
+    assert max(clustered(h.held) for h in hidden(holed, rng)) > 0.5
+    assert max(clustered(h.held) for h in hidden(plain, rng)) < 0.4
     assert hidden(np.ones((8, 8), np.float32), rng) == []
+
+
+def test_judged_are_as_far_from_data_as_what_is_missing() -> None:
+    holed = survey(truth(96, 96), 0.6).values[0]
+    holed[20:50, 30:70] = np.nan
+    observed = np.isfinite(holed)
+    laid = [h for h in hidden(holed, np.random.default_rng(0)) if h.group.any()]
+    assert laid
+    missing = distance_transform_edt(~observed)[20:50, 30:70][~observed[20:50, 30:70]]
+    for one in laid:
+        assert (one.judged <= one.held).all()
+        assert ((one.group > 0) == one.held).all()
+        away = distance_transform_edt(~(observed & ~one.held))
+        near, judged = away[one.held], away[one.judged]
+        assert abs(np.median(judged) - np.median(missing)) <= abs(np.median(near) - np.median(missing)) + 1
+
+
+def test_errors_of_one_gap_count_once() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=40)
+    alone = standard_error(one, np.arange(40))
+    assert alone == pytest.approx(one.std() / np.sqrt(40))
+    # Every difference ten times over, in a group: nothing more is known.
+    assert standard_error(np.repeat(one, 10), np.repeat(np.arange(40), 10)) == pytest.approx(alone)
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
