@@ -35,7 +35,9 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print the message without a traceback."""
-        click.echo(f"geonp: {self.message}", err=True)
+        # A message may quote a file; nothing in it may steer the terminal.
+        plain = "".join(c if c.isprintable() else " " for c in self.message)
+        click.echo(f"geonp: {plain}", err=True)
 
 
 class Commands(click.Group):
@@ -72,7 +74,7 @@ class Commands(click.Group):
         except GeonpError as error:
             raise Failure(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("geonp: interrupted; nothing was written", err=True)
+            click.echo("geonp: interrupted; nothing unfinished was left", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "-o", "outputs", nargs=2, type=options.OUT, metavar="MEAN VAR", help="Mean and variance, GeoTIFF."
 )
 @click.option("--mean", "mean_only", type=options.OUT, help="Mean alone, for methods without a variance.")
-@click.option("--to", "container", type=options.OUT, help="Both in one container: out.nc or out.zarr.")
+@click.option("--to", "container", type=options.STORE, help="Both in one container: out.nc or out.zarr.")
 @click.option("--std", type=options.OUT, help="Standard deviation too, GeoTIFF.")
 @click.option("--status", type=options.OUT, help="Observed, interpolated or extrapolated, GeoTIFF.")
 @options.method

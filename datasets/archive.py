@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import shutil
 import stat
@@ -44,6 +45,8 @@ def unpack(path: Path, most: int = MOST_BYTES) -> Path:
             raise InputError(f"{path}: is neither a .gz nor a .zip file")
     except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile):
         raise InputError(f"{path}: is damaged or cut short; delete it and fetch it again") from None
+    except (RuntimeError, lzma.LZMAError) as error:  # encrypted, or packed in a way that nobody else uses
+        raise InputError(f"{path}: cannot be unpacked ({reason(error)}); unpack it by hand") from None
     except OSError as error:
         if isinstance(error, InputError | OutputError):
             raise

@@ -10,6 +10,8 @@ from typing import Any
 
 from geonp import __version__
 
+from .archive import MOST_BYTES
+
 _CHUNK = 1 << 18
 _TIMEOUT = 60
 _PARTIAL, _RANGE_NOT_SATISFIABLE = 206, 416
@@ -26,11 +28,13 @@ class Resuming:
     ----------
     partial : where the part is kept between two attempts.
     progress : show a bar on stderr.
+    most : bytes that the file may have; a server that sends more is cut off.
     """
 
-    def __init__(self, partial: Path, progress: bool = False) -> None:
+    def __init__(self, partial: Path, progress: bool = False, most: int = MOST_BYTES) -> None:
         self.partial = partial
         self.progress = progress
+        self.most = most
         self._mark = partial.with_name(partial.name + ".mark")
 
     def __call__(self, url: str, output_file: Any, pooch: object) -> None:
@@ -87,8 +91,10 @@ class Resuming:
             tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=not self.progress) as bar,
         ):
             while chunk := answer.read(_CHUNK):
-                file.write(chunk)
                 got += len(chunk)
+                if got > self.most:
+                    raise OSError(f"the server sends more than the {self.most:,} bytes that the file has")
+                file.write(chunk)
                 bar.update(len(chunk))
         return got
 

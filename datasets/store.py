@@ -12,6 +12,7 @@ import pooch
 from geonp.errors import InputError, OutputError
 from geonp.io.paths import reason
 
+from .archive import MOST_BYTES
 from .download import Resuming, remove_partial
 from .registry import DataSet, RemoteFile
 
@@ -128,7 +129,7 @@ class Store:
         folder, failures = self.folder(data), []
         pooch.get_logger().setLevel("WARNING")
         for url in file.urls:
-            resuming = Resuming(folder / f".{file.name}.part", progress)
+            resuming = Resuming(folder / f".{file.name}.part", progress, file.size or MOST_BYTES)
             try:
                 pooch.retrieve(url, known, fname=file.name, path=folder, downloader=resuming)
             except ValueError as error:  # pooch's word for a hash that does not match

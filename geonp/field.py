@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 import xarray as xr
+from affine import TransformNotInvertibleError
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import spatial_dims
@@ -21,6 +22,9 @@ from pyproj import CRS
 from geonp.errors import InputError, MissingCRSWarning
 
 DIMS = ("band", "y", "x")
+_BEYOND_POLE = 1e-6  # degrees: rounding of a pixel's centre at the pole
+# Squares of what float32 holds: a variance beyond is infinite, one below is rounded to 0.
+_LARGEST_SPREAD, _SMALLEST_SPREAD = 1e18, 1e-18
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,20 @@ def grid_shape(field: xr.DataArray) -> tuple[int, int]:
 
 
 def geobox(field: xr.DataArray) -> GeoBox | None:
-    """Return the geobox of `field`, or None where it has no usable coordinates."""
-    found = field.odc.geobox
+    """Return the geobox of `field`, or None where it has no usable coordinates.
+
+    Raises
+    ------
+    InputError
+        If its transform or coordinates give the pixels no area.
+    """
+    try:
+        found = field.odc.geobox
+    except TransformNotInvertibleError:
+        raise InputError(
+            "the grid's transform gives its pixels no area (a side of 0, or rows along columns): "
+            "georeference the file anew (gdal_edit -a_ullr ...)"
+        ) from None
     return found if isinstance(found, GeoBox) else None
 
 
@@ -151,7 +167,23 @@ def warn_without_crs(field: xr.DataArray) -> None:
 
 
 def grid_spacing(box: GeoBox) -> tuple[float, float]:
-    """Return the pixel size (dy, dx) of `box` at its centre: metres, or its own units where it has no CRS."""
+    """Return the pixel size (dy, dx) of `box` at its centre: metres, or its own units where it has no CRS.
+
+    Raises
+    ------
+    InputError
+        If a side is 0 or not finite, or a geographic grid lies beyond a pole.
+    """
+    sides = _grid_spacing(box)
+    if not all(math.isfinite(side) and side > 0 for side in sides):
+        raise InputError(
+            f"the grid's pixels measure {sides[0]:g} x {sides[1]:g}: its transform and its CRS do not fit "
+            "together; assign the right ones (--crs EPSG:...; gdal_edit -a_ullr ... -a_srs ...)"
+        )
+    return sides
+
+
+def _grid_spacing(box: GeoBox) -> tuple[float, float]:
     a, b, c, d, e, f = tuple(box.affine)[:6]
     crs = None if box.crs is None else _crs(box.crs.to_wkt())
     if crs is None or not crs.is_geographic:
@@ -160,6 +192,11 @@ def grid_spacing(box: GeoBox) -> tuple[float, float]:
     rows, cols = box.shape
     lon, lat = (a * cols + b * rows) / 2 + c, (d * cols + e * rows) / 2 + f
     to_degrees = math.degrees(crs.axis_info[0].unit_conversion_factor)
+    if not abs(lat * to_degrees) <= 90 + _BEYOND_POLE:
+        raise InputError(
+            f"the grid's CRS is geographic, and its centre is at latitude {lat * to_degrees:.8g}: these are no "
+            "degrees; assign the CRS of its coordinates (--crs EPSG:...; in Python: array.odc.assign_crs)"
+        )
     geod = crs.get_geod()
     if geod is None:  # pragma: no cover - a geographic CRS always has an ellipsoid
         return math.hypot(b, e), math.hypot(a, d)
@@ -200,6 +237,30 @@ class Summary:
     def constant(self) -> NDArray[np.bool_]:
         """Bands with fewer than three observations or a single value, which no method can learn from."""
         return np.asarray((self.observed < 3) | (self.minimum == self.maximum), np.bool_)
+
+
+def check_spread(summary: Summary) -> None:
+    """Refuse a field with a band whose variance is beyond float32, or below it.
+
+    Parameters
+    ----------
+    summary : what a pass over the field found.
+
+    Raises
+    ------
+    InputError
+        If there is such a band.
+    """
+    low, high = summary.minimum, summary.maximum
+    # Of one or two equal values nothing but their size is known.
+    spread = np.where((summary.observed < 3) & (low == high), np.abs(high), high - low)
+    for band in np.flatnonzero(summary.observed):
+        if spread[band] > _LARGEST_SPREAD or 0 < spread[band] < _SMALLEST_SPREAD:
+            raise InputError(
+                f"band {band + 1} ranges from {low[band]:g} to {high[band]:g}: its variance cannot be held as a "
+                "float32 number; check the nodata value (--nodata), change the units, or ask for the mean alone "
+                "(--mean FILE, variance=False)"
+            )
 
 
 def summarise(field: xr.DataArray, tile: int = 2048) -> Summary:

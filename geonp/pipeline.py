@@ -53,7 +53,11 @@ class Behind(Generic[Item]):
 
     def __init__(self, work: Callable[[Item], None], depth: int = 1) -> None:
         self._work = work
-        self._waiting: queue.Queue[Item | None] = queue.Queue(depth)
+        # Not queue.Queue: an interruption in its Python code can leave its lock taken, and everybody waiting for ever.
+        self._waiting: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(depth):
+            self._room.put(None)
         self._failed: BaseException | None = None
         self._dropped = False
         self._thread = threading.Thread(target=self._run, name="geonp-writer", daemon=True)
@@ -62,10 +66,12 @@ class Behind(Generic[Item]):
     def put(self, item: Item) -> None:
         """Hand an item over; wait while too many are under way."""
         self._raise()
+        self._room.get()
         self._waiting.put(item)
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
+            self._room.put(None)
             if self._failed is None and not self._dropped:
                 try:
                     self._work(item)

@@ -211,6 +211,11 @@ def _coordinates(
     at = np.unravel_index(steps, [array.sizes[d] for d in leading]) if leading else ()
     out: dict[Hashable, Any] = {}
     for name, coord in dataset.coords.items():
+        if name in spatial and not set(coord.dims) <= set(spatial):
+            raise InputError(
+                f"{dataset.encoding.get('source', 'the file')}: coordinate '{name}' lies along {coord.dims}, which is "
+                "no dimension of the grid; check it with ncdump -h"
+            )
         if name in spatial or (set(coord.dims) <= set(spatial) and name not in ("y", "x", "band")):
             variable = coord.rename({d: renamed[d] for d in coord.dims}).variable
             out[renamed.get(name, name)] = variable.to_base_variable()

@@ -40,8 +40,8 @@ class Model(nn.Module, abc.ABC):
 
     @property
     def covariates(self) -> int:
-        """Covariates K that the network reads beside the observations."""
-        return int(getattr(self.config, "covariates", 0))
+        """Covariates K that the network reads beside the observations; most read none."""
+        return 0
 
     @property
     @abc.abstractmethod

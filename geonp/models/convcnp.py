@@ -158,6 +158,11 @@ class ConvCNP(ConditionalModel):
         return self.config.bands
 
     @property
+    def covariates(self) -> int:
+        """Covariates K that the network reads."""
+        return self.config.covariates
+
+    @property
     def receptive_field(self) -> int | None:
         """Pixels around a pixel that can influence it; None where the encoder or its attention sees all."""
         beside = self.encoder.reach

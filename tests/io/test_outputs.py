@@ -1,9 +1,12 @@
 """Completed rasters written to files: what they say, and that they appear whole, together, or not at all."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import tracemalloc
 import warnings
 
@@ -596,3 +599,45 @@ def test_real_rasters_keep_their_georeferencing(data, tmp_path):
             assert (copy.crs, copy.transform) == (source.crs, source.transform)
             assert copy.tags()["AREA_OR_POINT"] == source.tags()["AREA_OR_POINT"]
         np.testing.assert_array_equal(open_field(tmp_path / "m.tif").values, values)
+
+
+class TestMovingIntoPlace:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_waits_until_all_is_in_place(self, tmp_path, monkeypatch, number):
+        targets = [tmp_path / "mean.tif", tmp_path / "var.tif"]
+        for target in targets:
+            target.write_text("old")
+        rename, came = os.rename, []
+        monkeypatch.setattr(os, "rename", lambda *a: (rename(*a), signal.raise_signal(number)))
+        before = signal.signal(number, lambda *_: came.append([t.read_text() for t in targets]))
+        try:
+            with Staging(targets, overwrite=True) as staging:
+                for target in targets:
+                    staging.temporary(target).write_text("new")
+                staging.commit()
+        finally:
+            handler = signal.signal(number, before)
+        assert came == [["new", "new"]]
+        assert callable(handler)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["mean.tif", "var.tif"]
+
+    def test_runs_that_end_together_do_not_mix(self, tmp_path, monkeypatch):
+        targets = [tmp_path / "mean.tif", tmp_path / "var.tif"]
+        rename = os.rename
+        monkeypatch.setattr(os, "rename", lambda *a: (time.sleep(0.005), rename(*a)))
+        met = threading.Barrier(4)
+
+        def run(name: str) -> None:
+            with Staging(targets, overwrite=True) as staging:
+                for target in targets:
+                    staging.temporary(target).write_text(name)
+                met.wait()
+                staging.commit()
+
+        runs = [threading.Thread(target=run, args=(name,)) for name in "abcd"]
+        for one in runs:
+            one.start()
+        for one in runs:
+            one.join()
+        assert targets[0].read_text() == targets[1].read_text() in "abcd"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["mean.tif", "var.tif"]

@@ -1,6 +1,6 @@
-"""Trains the bundled network on packed examples and writes it as a model file.
+"""Trains the bundled network on packed examples; `export.py` writes what was learnt as a model file.
 
-    python docs/recipes/flagship/train.py OUT --held OUT_HELD --minutes 80 --run runs/flagship --export FILE
+    python docs/recipes/flagship/train.py OUT --held OUT_HELD --minutes 80 --run runs/flagship
 
 A run that was interrupted goes on where it saved last; new shards in OUT are taken up as they appear. The
 learning rate is constant for a third of the time, then falls linearly to zero. The running average of the
@@ -15,7 +15,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,9 @@ from muon import optimisers
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geonp.io.checkpoint import Checkpoint, Trained, write_checkpoint
 from geonp.kriged_tiles import Example, assemble, varied
-from geonp.models import create, weights
+from geonp.models import create
 from geonp.models.kriged import KrigedConfig, KrigedIFANP, crps
-from geonp.scaling import Standardise, dumps
 from geonp.tasks import Task
 
 Shard = dict[str, NDArray[np.generic]]
@@ -84,7 +81,6 @@ def main() -> None:
     parser.add_argument("--held", type=Path, required=True, help="shards that are only scored")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run's state and log")
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--export", type=Path, help="model file to write at the end")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--width", type=int, default=48)
@@ -162,18 +158,6 @@ def main() -> None:
             save()
             saved = last = time.monotonic()
     save()
-    if chosen.export is not None:
-        export(average.cpu(), chosen.export, step, spent, scores(average.eval(), held)["crps"], chosen.seed)
-
-
-def export(model: KrigedIFANP, path: Path, steps: int, seconds: float, score: float, seed: int) -> None:
-    """Write the network as a model file, its weights rounded to half precision."""
-    rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in weights(model).items()}
-    trained = Trained((0.015, 0.5), (64, 64), steps=steps, seconds=seconds, score=score, seed=seed)
-    told = Checkpoint(
-        model.name, asdict(model.config), dumps(Standardise()), model.receptive_field, trained, rounded
-    )
-    write_checkpoint(path, told, overwrite=True)
 
 
 if __name__ == "__main__":

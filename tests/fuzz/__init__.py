@@ -1,0 +1,1 @@
+"""Thousands of strange inputs, tried and counted: `python -m tests.fuzz --help`."""
