@@ -11,8 +11,9 @@ export GEONP_DATA ?= $(wildcard $(abspath ../shared/data))
 demo: $(READY)
 	$(BIN)/geonp demo --output demo --overwrite
 
+# One process a core; torch's own threads would only take turns with them.
 test: check browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -73,7 +73,9 @@ def _show_warning(
     )
 
 
-seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+seed = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of everything random."
+)
 device = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

@@ -8,6 +8,10 @@ import pytest
 from geonp.pipeline import Behind, ahead
 
 
+def readers() -> set[threading.Thread]:
+    return {t for t in threading.enumerate() if t.name.startswith("geonp-reader")}
+
+
 def test_results_come_in_order_and_reading_is_one_item_ahead() -> None:
     asked: list[int] = []
 
@@ -41,17 +45,19 @@ def test_an_error_while_reading_comes_out_in_its_turn_and_ends_the_thread() -> N
             raise ValueError("torn")
         return n
 
-    found = []
+    before, found = readers(), []
     with pytest.raises(ValueError, match="torn"):
         found.extend(ahead(read, range(9)))
-    assert not any(t.name.startswith("geonp-reader") for t in threading.enumerate())
+    assert readers() <= before
 
 
 def test_leaving_early_waits_for_the_reader() -> None:
+    before = readers()
     found = ahead(lambda n: time.sleep(0.05) or n, range(100))
     next(found)
+    assert readers() > before
     found.close()
-    assert not any(t.name.startswith("geonp-reader") for t in threading.enumerate())
+    assert readers() <= before
 
 
 def test_everything_is_written_in_order_before_the_end() -> None:

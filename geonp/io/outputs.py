@@ -10,6 +10,8 @@ import signal
 import sys
 import tempfile
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,7 @@ if sys.platform != "win32":
 RASTER_SUFFIXES = (".tif", ".tiff")
 CONTAINER_SUFFIXES = (".nc", ".nc4", ".zarr")
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
+_TRIES = 20
 
 LayerArrays = Mapping[str, NDArray[Any]] | xr.Dataset
 
@@ -117,9 +120,12 @@ class Staging:
         self._targets = [Path(p).resolve() for p in paths]
         self._overwrite = overwrite
         self._hidden: dict[Path, Path] = {}
+        # Whoever is interrupted before the context is entered has nothing to leave it by.
+        weakref.finalize(self, _remove, self._hidden, os.getpid())
         try:
-            for folder in {t.parent: None for t in self._targets}:
-                self._hidden[folder] = Path(tempfile.mkdtemp(prefix=".geonp-", dir=folder))
+            with _uninterrupted():
+                for folder in {t.parent: None for t in self._targets}:
+                    self._hidden[folder] = Path(tempfile.mkdtemp(prefix=".geonp-", dir=folder))
         except OSError as error:
             self.discard()
             raise OutputError(f"nothing can be written beside {self._targets[0]}: {reason(error)}") from None
@@ -158,7 +164,7 @@ class Staging:
         except BaseException as error:
             kept = _put_back(moved)
             if kept:
-                self._hidden = {}  # what could not be put back must not be removed
+                self._hidden.clear()  # what could not be put back must not be removed
                 raise OutputError(
                     f"outputs cannot be moved into place ({reason(error)}), nor can what was there be put "
                     f"back: it is kept as {', '.join(map(str, kept))}"
@@ -171,15 +177,27 @@ class Staging:
 
     def discard(self) -> None:
         """Remove whatever is not in place."""
-        for hidden in self._hidden.values():
-            shutil.rmtree(hidden, ignore_errors=True)
-        self._hidden = {}
+        _remove(self._hidden, os.getpid())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.discard()
+
+
+def _remove(hidden: dict[Path, Path], owner: int) -> None:
+    """Remove the hidden folders, and forget them, in the process that made them."""
+    if os.getpid() != owner:
+        return
+    with _uninterrupted():
+        for folder in hidden.values():
+            for _ in range(_TRIES):
+                shutil.rmtree(folder, ignore_errors=True)
+                if not os.path.lexists(folder):
+                    break
+                time.sleep(0.05)  # a library's own thread was still writing there
+        hidden.clear()
 
 
 @contextlib.contextmanager

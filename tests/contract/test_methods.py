@@ -163,7 +163,9 @@ def test_the_unit_of_the_field_does_not_matter(
         pytest.skip("PyKrige's own fit of the variogram depends on the unit: its loss is not scale-free")
     metres, other = once(name), run(name, on_grid(values * np.float32(factor), NORTH_UP))
     deviation = float(np.nanstd(values))
-    np.testing.assert_allclose(other["mean"] / factor, metres["mean"], atol=2e-3 * deviation, rtol=1e-5)
+    # The network computes in bfloat16, of 8 bits, where the processor does: a rounding more is 2^-8.
+    close = 2**-8 if name == "bundled" else 2e-3
+    np.testing.assert_allclose(other["mean"] / factor, metres["mean"], atol=close * deviation, rtol=1e-5)
     if METHODS[name].has_variance:
         np.testing.assert_allclose(other["variance"] / factor**2, metres["variance"], rtol=0.02, atol=1e-6)
 

@@ -1,5 +1,6 @@
 """Completed rasters written to files: what they say, and that they appear whole, together, or not at all."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -641,3 +643,14 @@ class TestMovingIntoPlace:
             one.join()
         assert targets[0].read_text() == targets[1].read_text() in "abcd"
         assert sorted(p.name for p in tmp_path.iterdir()) == ["mean.tif", "var.tif"]
+
+
+def test_an_interruption_before_the_context_is_entered_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        Staging([tmp_path / "mean.tif", tmp_path / "var.tif"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
