@@ -56,6 +56,9 @@ def until_there(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="started so that an interrupt is ignored"
+)
 def test_interrupted_in_two_processes_it_goes_on_in_one(geonp: Geonp, tiles: Path, tmp_path: Path) -> None:
     model, log, whole = tmp_path / "m.safetensors", tmp_path / "log.csv", tmp_path / "whole.csv"
     state = tmp_path / "m.safetensors.state"
