@@ -1,19 +1,22 @@
 """`geonp predict --resume`: killed, interrupted or out of space, it goes on to the bytes of an uninterrupted run."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from geonp.blend import Layers
 from geonp.io.outputs import Writer
 from geonp.journal import Journal, place_of
-from tests.cli.conftest import Geonp
+from tests.cli.conftest import Geonp, write
 
-KRIGING = ("--method", "kriging", "--variogram", "exponential:range=500,sill=900", "--tile", 16)
+KRIGING = ("--method", "kriging", "--variogram", "exponential:range=500,sill=900", "--tile", 32)
 WINDOWS = 16
 DIE = """
 import os, signal
@@ -54,8 +57,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def survey(tmp_path: Path, holey: Path) -> Path:
-    return holey
+def survey(tmp_path: Path, jacksboro: np.ndarray) -> Path:
+    """A DEM of 4 x 4 windows, the smallest that kriging has, with one pixel in eight observed."""
+    values = jacksboro[100:228, 120:232].astype("i2")
+    values[np.random.default_rng(0).random(values.shape) > 0.125] = -32768
+    return write(tmp_path / "survey.tif", values, nodata=-32768)
 
 
 @pytest.fixture
@@ -75,6 +81,26 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Layers]:
     keep, found = Journal._keep, []
     monkeypatch.setattr(Journal, "_keep", lambda self, layers: (found.append(layers), keep(self, layers))[1])
     return found
+
+
+@contextlib.contextmanager
+def stopping(
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+    error: BaseException | type[BaseException] = KeyboardInterrupt,
+) -> Iterator[None]:
+    """Stop runs within it by an error as soon as so many windows are kept and another one would be."""
+    keep, left = Journal._keep, [after]
+
+    def stopped(self: Journal, layers: Layers) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise error
+        keep(self, layers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_keep", stopped)
+        yield
 
 
 @pytest.mark.parametrize(("patch", "kept"), [(AFTER_SIX, 6), (AT_THE_END, WINDOWS)])
@@ -116,16 +142,7 @@ def test_interrupted_it_says_what_to_type_and_goes_on(
 ) -> None:
     assert geonp(*arguments(survey, uninterrupted, form), "--resume").exit_code == 0
     args = [*arguments(survey, folder, form), "--resume"]
-    keep, left = Journal._keep, [5]
-
-    def interrupted(self: Journal, layers: Layers) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise error
-        keep(self, layers)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "_keep", interrupted)
+    with stopping(monkeypatch, 5, error):
         result = geonp(*args)
     assert result.exit_code == {KeyboardInterrupt: 130, SystemExit: 143, OSError: 1}[type(error)]
     assert "5 finished windows are kept" in result.stderr
@@ -177,16 +194,7 @@ def test_other_options_or_another_survey_are_refused(
     geonp: Geonp, survey: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = [*arguments(survey, folder, "tif"), "--resume"]
-    keep, left = Journal._keep, [3]
-
-    def interrupted(self: Journal, layers: Layers) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        keep(self, layers)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "_keep", interrupted)
+    with stopping(monkeypatch, 3):
         assert geonp(*args).exit_code == 130
     plain = geonp(*arguments(survey, folder, "tif"), "--mean", "x.tif")
     assert plain.exit_code == 2
@@ -194,7 +202,7 @@ def test_other_options_or_another_survey_are_refused(
         (("--kind", "universal"), "kind was not given, now it is universal"),
         (("--smooth",), "smooth was not given, now it is True"),
         (("--co", "COMPRESS=LZW"), "creation"),
-        (("--tile", 32), "tile was 16, now it is 32"),
+        (("--tile", 64), "tile was 32, now it is 64"),
     ):
         result = geonp(*args, *more)
         assert result.exit_code == 2, result.stderr
@@ -230,18 +238,9 @@ def test_learning_by_the_clock_cannot_be_gone_on_with(geonp: Geonp, survey: Path
 def test_feathered_windows_go_on_too(
     geonp: Geonp, survey: Path, folder: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("--method", "cubic", "--tile", 16, "--resume", "--style")
+    words = ("--method", "cubic", "--tile", 32, "--resume", "--style")
     assert geonp("predict", survey, "--mean", uninterrupted / "m.tif", *words).exit_code == 0
-    keep, left = Journal._keep, [7]
-
-    def interrupted(self: Journal, layers: Layers) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        keep(self, layers)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "_keep", interrupted)
+    with stopping(monkeypatch, 7):
         assert geonp("predict", survey, "--mean", folder / "m.tif", *words).exit_code == 130
     assert geonp("predict", survey, "--mean", folder / "m.tif", *words).exit_code == 0
     assert contents(folder)["m.tif"] == contents(uninterrupted)["m.tif"]
