@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options, speed
+from . import options
 from .duration import Duration
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ RUNS = "runs"
 SPEED = "speed"
 _DPI = 110
 _BUDGETS = ("cpu", "full")
+_SPEED_BUDGET = "15m"
+_COMMAND = "geonp.cli:main"
 
 
 class _Length(click.ParamType[str]):
@@ -63,7 +65,7 @@ class _Length(click.ParamType[str]):
     type=_Length(),
     metavar="cpu|full|TIME",
     help="cpu: under half an hour on two cores. full: the whole length, for a GPU. speed: a time, such as 12m, "
-    f"that it keeps to.  [default: cpu; speed: {speed.BUDGET}]",
+    f"that it keeps to.  [default: cpu; speed: {_SPEED_BUDGET}]",
 )
 @click.option(
     "--seeds", type=click.IntRange(min=1), help="Trainings of every network.  [default: the budget's]"
@@ -131,7 +133,7 @@ def benchmark(
             click.echo(line, err=True)
 
     if name == SPEED:
-        _speed(budget or speed.BUDGET, against, tolerate, folder, device, tell, as_json)
+        _speed(budget or _SPEED_BUDGET, against, tolerate, folder, device, tell, as_json)
         return
     try:
         result = _run(name, data, Budget(budget or _BUDGETS[0]), seeds, folder, device, tell)
@@ -161,7 +163,7 @@ def _check(
             raise UsageError(f"speed has no {' and no '.join(wrong)}: it runs on terrain of its own, once")
         if budget in _BUDGETS:
             raise UsageError(
-                f"speed takes a time as its budget, not {budget!r}; write --budget {speed.BUDGET}"
+                f"speed takes a time as its budget, not {budget!r}; write --budget {_SPEED_BUDGET}"
             )
     elif budget not in (None, *_BUDGETS):
         raise UsageError(f"{name} takes --budget cpu or full, not {budget!r}; times are for speed")
@@ -179,17 +181,23 @@ def _speed(
     as_json: bool,
 ) -> None:
     """Measure, write, and where a kept run is named say what became slower, with an exit code of 1."""
-    before = None if against is None else speed.kept(against)
-    record = speed.measured(budget, device, tell)
-    result = speed.told(record)
+    from geonp.benchmarks.speed.against import compare
+    from geonp.benchmarks.speed.record import Record
+    from geonp.benchmarks.speed.suite import Setting, run
+    from geonp.benchmarks.speed.tell import result as told
+
+    # Before anything is measured, so that a wrong name costs no time.
+    before = None if against is None else Record.read(against)
+    record = run(Setting(Duration().convert(budget, None, None), _COMMAND, device), tell)
+    result = told(record)
     _write(result, folder, record.to_json())
     click.echo(record.to_json() if as_json else result.to_markdown(), nl=False)
     if before is None:
         return
-    found = speed.compared(record, before, tolerate)
-    click.echo(found.table().to_markdown(), err=as_json)
-    if found.worse:
-        click.echo(f"geonp: {len(found.worse)} measurements became worse than in {against}", err=True)
+    comparison = compare(record, before, tolerate)
+    click.echo(comparison.table().to_markdown(), err=as_json)
+    if comparison.worse:
+        click.echo(f"geonp: {len(comparison.worse)} measurements became worse than in {against}", err=True)
         raise SystemExit(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,26 +31,19 @@ class Layers:
 
 
 def cover(shape: tuple[int, int], tile: int, feather: int) -> list[Window]:
-    """Return the windows that `join` wants completed, in its order: of `tile` pixels, and the feather around them."""
+    """Return the windows that `assemble` wants completed, in its order: of `tile` pixels, and the feather around."""
     grid, feather = windows(shape, tile), _shared(tile, feather)
     return grid if feather == 0 or len(grid) == 1 else [window.grow(feather, shape) for window in grid]
-
-
-def join(
-    shape: tuple[int, int], tile: int, feather: int, compute: Callable[[Window], Layers]
-) -> Iterator[Layers]:
-    """Yield a raster of `shape` in finished pieces, top to bottom, every pixel once.
-
-    `compute` completes a window. With a feather, windows are computed that much larger on every side and
-    averaged with linear ramps; one strip of windows is held in memory.
-    """
-    return assemble(shape, tile, feather, map(compute, cover(shape, tile, feather)))
 
 
 def assemble(
     shape: tuple[int, int], tile: int, feather: int, completed: Iterable[Layers]
 ) -> Iterator[Layers]:
-    """Yield what `join` does, from `completed`: the windows of `cover` for this `tile` and `feather`, in its order."""
+    """Yield a raster of `shape` in finished pieces, top to bottom, every pixel once.
+
+    `completed` are the windows of `cover` for this `tile` and `feather`, in its order. With a feather, they are that
+    much larger on every side and are averaged with linear ramps; one strip of them is held in memory.
+    """
     grid, feather = windows(shape, tile), _shared(tile, feather)
     if feather == 0 or len(grid) == 1:
         yield from completed

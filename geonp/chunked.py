@@ -69,9 +69,10 @@ def complete(
     status : whether to add `status` (uint8: 0 masked, 1 observed, 2 interpolated, 3 extrapolated).
     tile : side in pixels of the windows; None takes what suits the method and fits into the memory. Chunks of a
         dask array are put together, or cut, to about that size, 1024 if None.
-    memory : bytes that the program may take in all, beside the result; None is a quarter of what is free. It is
-        for those who run a dask array to see to theirs.
-    keep_observed : return observed pixels as they were, with variance 0, or as the method predicts them.
+    memory : bytes that the program may take in all, beside the result; None is what it has, and a quarter of what is
+        free, 1.5 GB at most. It is for those who run a dask array to see to theirs.
+    keep_observed : return observed pixels as they were, with variance 0, or as the method predicts them. Those whose
+        error is stated (`Kriging(errors=...)`) and not 0 are estimated in any case.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def complete(
         If `memory` is given and is not enough.
     """
     field = as_field(field)
-    if not is_dask(field):
+    if not _is_dask(field):
         return complete_in_memory(
             field,
             method,
@@ -108,7 +109,7 @@ def complete(
     )
 
 
-def is_dask(array: xr.DataArray) -> bool:
+def _is_dask(array: xr.DataArray) -> bool:
     """Return whether an array is a dask array."""
     return array.chunks is not None
 
@@ -164,7 +165,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class _Learned:
     """What is ready to complete any window.
 
     Parameters
@@ -188,7 +189,7 @@ class Learned:
 # What the tasks of the graph do.
 
 
-def _learn(request: _Request, coordinates: xr.DataArray, blocks: int, wired: int, sample: Sample) -> Learned:
+def _learn(request: _Request, coordinates: xr.DataArray, blocks: int, wired: int, sample: Sample) -> _Learned:
     """Prepare the method; notes of a distributed worker are sent to its client."""
     shape = coordinates.shape
     pieces = tuple(piece for _, piece in sorted(sample.ranked, key=lambda pair: _corner(pair[1].window)))
@@ -203,16 +204,16 @@ def _learn(request: _Request, coordinates: xr.DataArray, blocks: int, wired: int
     halo, feather = (0, 0) if ready.method is None else (ready.method.halo, ready.method.feather)
     ready, feather = replace(ready, field=coordinates), min(feather, wired)
     if halo <= request.reach:
-        return Learned(ready, feather)
+        return _Learned(ready, feather)
     if sample.below < blocks:
         raise UsageError(
             f"method '{request.method.name}' reads {halo} pixels around a window of this raster, and "
             f"{request.reach} were foreseen; give it prepared: method=method.prepare(geonp.field.as_field(array))"
         )
-    return Learned(ready, feather, pieces)
+    return _Learned(ready, feather, pieces)
 
 
-def _complete(learned: Learned, inner: Window, pieces: list[Piece]) -> Layers:
+def _complete(learned: _Learned, inner: Window, pieces: list[Piece]) -> Layers:
     return learned.window(inner, pieces)
 
 

@@ -25,13 +25,14 @@ import xarray as xr
 
 from geonp import __version__
 from geonp.blend import Layers
+from geonp.completer import Given
 from geonp.errors import GeonpError, GeonpWarning, UsageError
 from geonp.field import Window, as_field
 from geonp.io.paths import is_address, reason
 from geonp.kriging.solver import choose_device
 from geonp.methods.base import Method, Place, Status
 from geonp.mosaic import Mosaic, Piece
-from geonp.predict import Completion, Given, begin, collect
+from geonp.predict import Completion, begin, collect
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -322,7 +323,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A window as it was read (`geonp.predict.Given`), packed."""
+    """A window as it was read (`geonp.completer.Given`), packed."""
 
     place: Place
     piece: Piece

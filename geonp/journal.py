@@ -19,7 +19,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 import numpy as np
@@ -94,7 +93,7 @@ class Journal:
                 self._compare(self._begun.asked, self._asked)
             self._remove_staged()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
 
     @property
@@ -160,9 +159,15 @@ class Journal:
                 self._keep(layers)
                 yield layers
 
+    def close(self) -> None:
+        """Close the journal and keep it; another run may then use it."""
+        for file in (self._lines, self._windows):
+            with contextlib.suppress(OSError):  # a full disk, of which was told already
+                file.close()
+
     def remove(self) -> None:
         """Remove the journal: the run is finished."""
-        self.__exit__(None, None, None)
+        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _keep(self, layers: Layers) -> None:
@@ -252,43 +257,22 @@ class Journal:
             if ours and path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _failing(self) -> _Failing:
-        return _Failing(self.folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for file in (self._lines, self._windows):
-            with contextlib.suppress(OSError):  # a full disk, of which was told already
-                file.close()
-
-
-@dataclass(frozen=True)
-class _Failing:
-    """Turns errors of the file system into one line."""
-
-    folder: Path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, OSError):
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn errors of the file system into one line."""
+        try:
+            yield
+        except OSError as error:
             raise OutputError(
                 f"{self.folder}: finished windows cannot be kept there ({reason(error)}); see to it that the disk has "
                 "room and can be written to, and type the same command again"
             ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self.close()
 
 
 def _seen(ready: Completion) -> dict[str, object]:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
-from geonp.blend import Layers, join
+from geonp.blend import Layers, assemble, cover
+from geonp.completer import Completer, Given
 from geonp.errors import GeonpWarning, InputError, MethodError, UsageError
 from geonp.field import Window
 from geonp.methods.base import Completed, Method, Place, Status, Values
-from geonp.predict import Completer, Given, begin, complete
+from geonp.predict import begin, complete
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def test_tiled_equals_whole(rows: int, cols: int, tile: int, overlap: int, seed:
     tile=st.integers(1, 30),
     feather=st.integers(0, 12),
 )
-def test_join_hands_on_every_pixel_once_and_averages_with_weights_that_sum_to_one(
+def test_every_pixel_is_handed_on_once_and_averaged_with_weights_that_sum_to_one(
     shape: tuple[int, int], tile: int, feather: int
 ) -> None:
     plane = np.add.outer(np.arange(shape[0]) * 3.0, np.arange(shape[1]))[None].astype("f4")
@@ -92,7 +93,7 @@ def test_join_hands_on_every_pixel_once_and_averages_with_weights_that_sum_to_on
         return Layers(window, part, part + 1, np.full(part.shape, 2, np.uint8))
 
     got, count = np.full(plane.shape, np.nan), np.zeros(shape, int)
-    for layers in join(shape, tile, feather, compute):
+    for layers in assemble(shape, tile, feather, map(compute, cover(shape, tile, feather))):
         where = layers.window.within(Window.whole(shape))
         got[:, *where] = layers.mean
         count[where] += 1
@@ -108,7 +109,7 @@ def test_feather_ramps_linearly_between_windows_that_disagree() -> None:
         full = np.full((1, *window.shape), value, np.float32)
         return Layers(window, full, None, np.zeros(full.shape, np.uint8))
 
-    (layers,) = join((1, 20), 10, 4, compute)
+    (layers,) = assemble((1, 20), 10, 4, map(compute, cover((1, 20), 10, 4)))
     expected = np.clip((np.arange(20) + 0.5 - 6) / 8, 0, 1)
     np.testing.assert_allclose(layers.mean[0, 0], expected, atol=1e-5)
 

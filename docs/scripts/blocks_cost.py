@@ -73,7 +73,7 @@ def measure(block: ImageBlock, channels: int, side: int, repeats: int) -> Measur
 
 
 def count(block: ImageBlock, image: torch.Tensor) -> Cost:
-    """Count operations and written bytes of a forward pass."""
+    """Count operations and written bytes of a forward pass, attention in its plain form: maps are part of the bytes."""
     flops, written = FlopCounterMode(display=False), Written()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         with flops:

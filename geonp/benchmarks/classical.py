@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from geonp.benchmarks.images import Images, test_tasks
+from geonp.benchmarks.images import Images, Mask, held_out
 from geonp.benchmarks.runs import Found, Workplace
 from geonp.errors import GeonpWarning
 from geonp.methods.base import Method
@@ -27,7 +27,7 @@ class Filled(NamedTuple):
     variance: NDArray[np.float64] | None
 
 
-def fill(image: NDArray[Any], seen: NDArray[np.bool_], method: Method) -> Filled:
+def fill(image: NDArray[Any], seen: Mask, method: Method) -> Filled:
     """Complete an image (C, H, W) from the pixels in `seen` (H, W), on square pixels of 1."""
     values = np.where(seen, np.asarray(image, np.float32), np.float32(np.nan))
     rows, cols = seen.shape
@@ -38,6 +38,24 @@ def fill(image: NDArray[Any], seen: NDArray[np.bool_], method: Method) -> Filled
         done = complete(field, method, variance=method.has_variance)
     mean = done["mean"].to_numpy().astype(np.float64)
     return Filled(mean, done["variance"].to_numpy().astype(np.float64) if "variance" in done else None)
+
+
+class Tried(NamedTuple):
+    """A test image (C, H, W), its pixels that were seen (H, W), what a method made of them, and in how many seconds."""
+
+    image: NDArray[Any]
+    seen: Mask
+    done: Filled
+    seconds: float
+
+
+def tries(method: Method, images: Images, count: int, fraction: float) -> Iterator[Tried]:
+    """Complete the test images one by one, each from the pixels that networks see of it."""
+    for values, masks in held_out(images, count, fraction):
+        for image, seen in zip(values, masks, strict=True):
+            began = time.perf_counter()
+            done = fill(image, seen, method)
+            yield Tried(image, seen, done, time.perf_counter() - began)
 
 
 def score_classical(
@@ -54,16 +72,10 @@ def _scored(name: str, images: Images, count: int, fractions: Sequence[float]) -
     seconds, pixels = 0.0, 0
     for fraction in fractions:
         whole, hidden = [], []
-        start = 0
-        for task, _ in test_tasks(images, count, fraction):
-            seen = task.context[:, 0].numpy() > 0
-            for image, where in zip(images.test[start : start + len(seen)], seen, strict=True):
-                began = time.perf_counter()
-                mean = fill(image, where, method).mean
-                seconds, pixels = seconds + time.perf_counter() - began, pixels + where.size
-                whole.append(psnr(image, mean, peak))
-                hidden.append(psnr(image[:, ~where], mean[:, ~where], peak))
-            start += len(seen)
+        for image, seen, done, took in tries(method, images, count, fraction):
+            seconds, pixels = seconds + took, pixels + seen.size
+            whole.append(psnr(image, done.mean, peak))
+            hidden.append(psnr(image[:, ~seen], done.mean[:, ~seen], peak))
         label = f"psnr_{round(fraction * 100)}"
         # An image that comes out without any error has no PSNR; it stands out of the mean.
         out[label] = float(np.mean([v for v in whole if np.isfinite(v)]))

@@ -11,13 +11,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from geonp.benchmarks.contest import Contest, hold
+from geonp.benchmarks.contest import Contest, Experiment
 from geonp.benchmarks.images import Images, test_tasks
 from geonp.benchmarks.panels import samples
 from geonp.benchmarks.plan import Budget, Plan
 from geonp.benchmarks.result import Column, Picture, Result, Table
 from geonp.benchmarks.runs import Found, Trained, Workplace
-from geonp.benchmarks.scores import pixels_per_second, score
+from geonp.benchmarks.scores import score, speeds
 from geonp.benchmarks.systems import System
 
 CONTEXT = (0.01, 0.5)
@@ -55,54 +55,34 @@ DIFFERENCES = (
 
 def run(sets: Sequence[Images], plan: Plan, budget: Budget, work: Workplace) -> Result:
     """Train the neural processes on contexts of 1 to 50 % and score them at four densities."""
-    contests = {
-        images.name: hold(SYSTEMS, REFERENCE, images, CONTEXT, plan, work, _Scorer(images, plan))
-        for images in sets
-    }
-    return Result(
-        benchmark="completion",
-        budget=budget,
-        short=budget is Budget.CPU,
-        data=tuple(f"{images.name}: {images.source}" for images in sets),
-        seeds=tuple(range(plan.seeds)),
+    experiment = Experiment("completion", SYSTEMS, REFERENCE, CONTEXT, DIFFERENCES)
+    contests = experiment.hold(sets, plan, work, _scored)
+    return experiment.result(
+        sets,
+        plan,
+        budget,
         settings=(
-            (
-                "training",
-                f"{plan.steps} steps of {plan.batch} images, {CONTEXT[0]:.0%} to {CONTEXT[1]:.0%} seen",
-            ),
             ("tested", f"up to {plan.tested} images, all pixels, and those that were hidden"),
             ("floor of the deviation", f"{FLOOR} on a scale from 0 to 1"),
             *contests[sets[0].name].settings(),
         ),
-        differences=DIFFERENCES,
-        findings=tuple(_finding(name, contest) for name, contest in contests.items()),
-        tables=tuple(_table(images.name, contests[images.name], plan) for images in sets),
-        pictures=tuple(
+        findings=[_finding(name, contest) for name, contest in contests.items()],
+        tables=[_table(name, contest, plan) for name, contest in contests.items()],
+        pictures=[
             Picture(f"{images.name}_samples", samples(images, contests[images.name].models))
             for images in sets
-        ),
+        ],
     )
 
 
-class _Scorer:
-    """Scores a trained network on the test images of one set."""
-
-    def __init__(self, images: Images, plan: Plan) -> None:
-        self._images, self._plan = images, plan
-
-    def __call__(self, trained: Trained) -> Found:
-        images = self._images
-        out: dict[str, float] = {}
-        for fraction in FRACTIONS:
-            given = test_tasks(images, self._plan.tested, fraction)
-            scored = score(trained.model, given, images.brightest, FLOOR)
-            out[_name("all", fraction)] = scored.log_likelihood
-            out[_name("hidden", fraction)] = scored.hidden_log_likelihood
-        task, _ = next(iter(test_tasks(images, self._plan.tested, FRACTIONS[-1])))
-        out["pixels_per_second"] = pixels_per_second(trained.model, task)
-        if trained.steps_per_second is not None:
-            out["steps_per_second"] = trained.steps_per_second
-        return out
+def _scored(images: Images, plan: Plan, trained: Trained) -> Found:
+    """Score a trained network on the test images of a set."""
+    out: dict[str, float] = {}
+    for fraction in FRACTIONS:
+        found = score(trained.model, test_tasks(images, plan.tested, fraction), images.brightest, FLOOR)
+        out[_name("all", fraction)] = found.log_likelihood
+        out[_name("hidden", fraction)] = found.hidden_log_likelihood
+    return out | speeds(trained, images, plan.tested, FRACTIONS[-1])
 
 
 def _table(name: str, contest: Contest, plan: Plan) -> Table:

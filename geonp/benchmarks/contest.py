@@ -1,4 +1,4 @@
-"""Networks of one size, trained with several seeds on one set of images."""
+"""Networks of one size, trained alike: with several seeds on one set of images, and on every set of a benchmark."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from geonp.benchmarks.images import Images
-from geonp.benchmarks.plan import Plan
-from geonp.benchmarks.result import Cell, Column, Spread, Table
+from geonp.benchmarks.plan import Budget, Plan
+from geonp.benchmarks.result import Cell, Column, Picture, Result, Spread, Table
 from geonp.benchmarks.runs import Found, Trained, Workplace, train
 from geonp.benchmarks.systems import Sized, System, sized
 from geonp.models.base import Model
@@ -87,3 +87,64 @@ def hold(
 
 def _both(training: Callable[[], Trained], scored: Callable[[Trained], Found]) -> Found:
     return scored(training())
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the benchmarks have in common that train networks on images.
+
+    Parameters
+    ----------
+    name : of the benchmark.
+    systems : the networks.
+    reference : the network that the others get as many parameters as.
+    context : least and largest fraction of the pixels that is seen in training.
+    differences : what is not as in the paper.
+    """
+
+    name: str
+    systems: Sequence[System]
+    reference: System
+    context: tuple[float, float]
+    differences: tuple[str, ...]
+
+    def hold(
+        self,
+        sets: Sequence[Images],
+        plan: Plan,
+        work: Workplace,
+        scored: Callable[[Images, Plan, Trained], Found],
+    ) -> dict[str, Contest]:
+        """Hold a contest on every set of images, and return them by its name."""
+        return {
+            images.name: hold(
+                self.systems, self.reference, images, self.context, plan, work, partial(scored, images, plan)
+            )
+            for images in sets
+        }
+
+    def result(
+        self,
+        sets: Sequence[Images],
+        plan: Plan,
+        budget: Budget,
+        settings: Sequence[tuple[str, str]],
+        findings: Sequence[str],
+        tables: Sequence[Table],
+        pictures: Sequence[Picture],
+    ) -> Result:
+        """Return the outcome: beside what is given, how the networks were trained, and on what."""
+        low, high = self.context
+        trained = f"{plan.steps} steps of {plan.batch} images, {low:.0%} to {high:.0%} seen"
+        return Result(
+            benchmark=self.name,
+            budget=budget,
+            short=budget is Budget.CPU,
+            data=tuple(f"{images.name}: {images.source}" for images in sets),
+            seeds=tuple(range(plan.seeds)),
+            settings=(("training", trained), *settings),
+            differences=self.differences,
+            findings=tuple(findings),
+            tables=tuple(tables),
+            pictures=tuple(pictures),
+        )

@@ -158,8 +158,8 @@ class ImageTasks:
         return as_task(values, seen, self.images.scaling)[0]
 
 
-def test_tasks(images: Images, count: int, fraction: float) -> Iterator[tuple[Task, Scale]]:
-    """Yield the first `count` test images in batches, a `fraction` of their pixels seen.
+def held_out(images: Images, count: int, fraction: float) -> Iterator[tuple[NDArray[Any], Mask]]:
+    """Yield the first `count` test images in batches (B, C, H, W), and the `fraction` of pixels seen, (B, H, W).
 
     Which pixels those are depends on the fraction alone: every model is asked the same.
     """
@@ -167,7 +167,12 @@ def test_tasks(images: Images, count: int, fraction: float) -> Iterator[tuple[Ta
     seen_pixels = max(round(fraction * math.prod(images.shape)), 1)
     for start in range(0, min(count, len(images.test)), _TEST_BATCH):
         values = images.test[start : min(start + _TEST_BATCH, count)]
-        seen = random_contexts(rng, len(values), images.shape, seen_pixels)
+        yield values, random_contexts(rng, len(values), images.shape, seen_pixels)
+
+
+def test_tasks(images: Images, count: int, fraction: float) -> Iterator[tuple[Task, Scale]]:
+    """Yield the batches of `held_out` as tasks, each with the scale that its values were given."""
+    for values, seen in held_out(images, count, fraction):
         yield as_task(values, seen, images.scaling)
 
 

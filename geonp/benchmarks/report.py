@@ -7,7 +7,6 @@ kriging, which it leaves out.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -18,14 +17,14 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from geonp.benchmarks.classical import Filled, fill
-from geonp.benchmarks.contest import Contest, hold
-from geonp.benchmarks.images import Images, test_tasks
+from geonp.benchmarks.classical import Filled, fill, tries
+from geonp.benchmarks.contest import Contest, Experiment
+from geonp.benchmarks.images import Images, Mask, as_task, held_out
 from geonp.benchmarks.panels import Strip, seen_only, strips
 from geonp.benchmarks.plan import Budget, Plan
-from geonp.benchmarks.result import Cell, Column, Picture, Result, Table
+from geonp.benchmarks.result import Cell, Column, Picture, Result, Spread, Table
 from geonp.benchmarks.runs import Found, Trained, Workplace
-from geonp.benchmarks.scores import pixels_per_second
+from geonp.benchmarks.scores import speeds
 from geonp.benchmarks.systems import System
 from geonp.methods.choose import choose
 from geonp.metrics import coverage, crps, nll, psnr, rmse
@@ -42,6 +41,7 @@ SYSTEMS = (
 )
 # Bilinear interpolation of scattered pixels is linear over triangles.
 CLASSICAL = ("nearest", "linear", "cubic", "rbf", "kriging")
+DRAWN = (("nearest", "nearest"), ("linear", "bilinear"), ("cubic", "cubic"), ("kriging", "kriging"))
 SHOWN = 6
 
 PLANS = MappingProxyType(
@@ -65,79 +65,49 @@ DIFFERENCES = (
 
 def run(sets: Sequence[Images], plan: Plan, budget: Budget, work: Workplace) -> Result:
     """Train the networks on contexts of up to 30 % and compare them with interpolators where 1/8 is seen."""
-    contests = {
-        images.name: hold(SYSTEMS, REFERENCE, images, CONTEXT, plan, work, _Scorer(images, plan))
-        for images in sets
-    }
-    tables = tuple(_table(images, contests[images.name], plan, work) for images in sets)
-    return Result(
-        benchmark="report",
-        budget=budget,
-        short=budget is Budget.CPU,
-        data=tuple(f"{images.name}: {images.source}" for images in sets),
-        seeds=tuple(range(plan.seeds)),
+    experiment = Experiment("report", SYSTEMS, REFERENCE, CONTEXT, DIFFERENCES)
+    contests = experiment.hold(sets, plan, work, _scored)
+    tables = [_table(images, contests[images.name], plan, work) for images in sets]
+    return experiment.result(
+        sets,
+        plan,
+        budget,
         settings=(
-            (
-                "training",
-                f"{plan.steps} steps of {plan.batch} images, {CONTEXT[0]:.0%} to {CONTEXT[1]:.0%} seen",
-            ),
             ("tested", f"up to {plan.tested} images, 1/8 seen; the hidden pixels are scored, image by image"),
             ("scores", "PSNR in dB of the image's peak, or of the tile's range; RMSE and CRPS in its units"),
             *contests[sets[0].name].settings(),
         ),
-        differences=DIFFERENCES,
-        findings=tuple(_finding(table) for table in tables),
+        findings=[_finding(table) for table in tables],
         tables=tables,
-        pictures=tuple(
-            Picture(images.name, _picture(images, contests[images.name].models)) for images in sets
-        ),
+        pictures=[Picture(images.name, _picture(images, contests[images.name].models)) for images in sets],
     )
 
 
-class _Scorer:
-    """Scores a trained network on the test images of one set."""
-
-    def __init__(self, images: Images, plan: Plan) -> None:
-        self._images, self._plan = images, plan
-
-    def __call__(self, trained: Trained) -> Found:
-        images, model = self._images, trained.model
-        device = next(model.parameters()).device
-        rows = []
-        start = 0
-        for task, scale in test_tasks(images, self._plan.tested, FRACTION):
-            with torch.inference_mode():
-                told = model(task.to(device))
-            mean = scale.invert_mean(told.mean.cpu()).numpy()
-            variance = scale.invert_variance(told.std.cpu().square()).numpy()
-            seen = task.context[:, 0].numpy() > 0
-            for i, where in enumerate(seen):
-                rows.append(_scores(images, images.test[start + i], Filled(mean[i], variance[i]), where))
-            start += len(seen)
-        out = _means(rows)
-        task, _ = next(iter(test_tasks(images, self._plan.tested, FRACTION)))
-        out["pixels_per_second"] = pixels_per_second(model, task)
-        if trained.steps_per_second is not None:
-            out["steps_per_second"] = trained.steps_per_second
-        return out
+def _scored(images: Images, plan: Plan, trained: Trained) -> Found:
+    """Score a trained network on the test images of a set."""
+    device = next(trained.model.parameters()).device
+    rows = []
+    for values, seen in held_out(images, plan.tested, FRACTION):
+        task, scale = as_task(values, seen, images.scaling)
+        with torch.inference_mode():
+            told = trained.model(task.to(device))
+        mean = scale.invert_mean(told.mean.cpu()).numpy()
+        variance = scale.invert_variance(told.std.cpu().square()).numpy()
+        filled = map(Filled, mean, variance)
+        rows += [_scores(images, *one) for one in zip(values, filled, seen, strict=True)]
+    return _means(rows) | speeds(trained, images, plan.tested, FRACTION)
 
 
 def _classical(name: str, images: Images, count: int) -> Found:
-    method = choose(name)
     rows = []
-    start, seconds, pixels = 0, 0.0, 0
-    for task, _ in test_tasks(images, count, FRACTION):
-        seen = task.context[:, 0].numpy() > 0
-        for image, where in zip(images.test[start : start + len(seen)], seen, strict=True):
-            began = time.perf_counter()
-            done = fill(image, where, method)
-            seconds, pixels = seconds + time.perf_counter() - began, pixels + where.size
-            rows.append(_scores(images, image, done, where))
-        start += len(seen)
+    seconds, pixels = 0.0, 0
+    for image, seen, done, took in tries(choose(name), images, count, FRACTION):
+        seconds, pixels = seconds + took, pixels + seen.size
+        rows.append(_scores(images, image, done, seen))
     return _means(rows) | {"pixels_per_second": pixels / seconds}
 
 
-def _scores(images: Images, image: NDArray[Any], done: Filled, seen: NDArray[np.bool_]) -> dict[str, float]:
+def _scores(images: Images, image: NDArray[Any], done: Filled, seen: Mask) -> dict[str, float]:
     """Return the scores of the hidden pixels of one image."""
     t, m = image[:, ~seen].astype(np.float64), done.mean[:, ~seen]
     peak = images.peak or float(np.ptp(image))
@@ -178,18 +148,22 @@ def _table(images: Images, contest: Contest, plan: Plan, work: Workplace) -> Tab
 
 
 def _finding(table: Table) -> str:
-    def mean(cell: Cell) -> float:
-        return float(getattr(cell, "mean", cell))  # type: ignore[arg-type]
+    means = {row[0]: _mean(row[2]) for row in table.rows}
+    order = sorted(means, key=lambda name: means[name], reverse=True)
+    return f"{table.title.partition(':')[0]}, by PSNR: {', '.join(f'{name} {means[name]:.2f}' for name in order)}."
 
-    order = sorted(table.rows, key=lambda row: mean(row[2]), reverse=True)
-    return f"{table.title.partition(':')[0]}, by PSNR: {', '.join(f'{row[0]} {mean(row[2]):.2f}' for row in order)}."
+
+def _mean(cell: Cell) -> float:
+    """Return a score, or its mean over the seeds; that of a method without any stands last."""
+    score = cell.mean if isinstance(cell, Spread) else cell
+    return float(score) if isinstance(score, int | float) else float("-inf")
 
 
 def _picture(images: Images, models: Mapping[str, Model]) -> Figure:
     """Draw the report's rows for the reference network: seen, mean, deviation, interpolations, truth."""
     shown = images.test[:SHOWN]
-    task, scale = next(iter(test_tasks(images, len(shown), FRACTION)))
-    seen = task.context[:, 0].numpy() > 0
+    _, seen = next(held_out(images, len(shown), FRACTION))
+    task, scale = as_task(shown, seen, images.scaling)
     model = models[REFERENCE.label]
     with torch.inference_mode():
         told = model(task.to(next(model.parameters()).device))
@@ -198,12 +172,7 @@ def _picture(images: Images, models: Mapping[str, Model]) -> Figure:
         Strip(f"{REFERENCE.label} mean", list(scale.invert_mean(told.mean.cpu()).numpy())),
         Strip("deviation", list(scale.invert_std(told.std.cpu()).numpy()), deviation=True),
     ]
-    for name, label in (
-        ("nearest", "nearest"),
-        ("linear", "bilinear"),
-        ("cubic", "cubic"),
-        ("kriging", "kriging"),
-    ):
+    for name, label in DRAWN:
         method = choose(name)
         rows.append(Strip(label, [fill(i, s, method).mean for i, s in zip(shown, seen, strict=True)]))
     rows.append(Strip("truth", list(shown)))

@@ -58,10 +58,6 @@ class Workplace:
             self._found[key] = found
         return self._found[key]
 
-    def known(self, key: str) -> bool:
-        """Return whether `key` has been scored."""
-        return key in self._found
-
     def state(self, key: str) -> Path:
         """Return the file of a training's state."""
         return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', key)}.safetensors"

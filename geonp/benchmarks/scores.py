@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geonp.benchmarks.images import Images, test_tasks
+from geonp.benchmarks.runs import Trained
 from geonp.models.base import Model
 from geonp.models.variational import VariationalModel
 from geonp.nn.likelihood import normal_log_density
@@ -120,3 +122,17 @@ def pixels_per_second(model: Model, task: Task, repeats: int = 3) -> float:
             if index >= _WARM_UP:
                 best = min(best, time.perf_counter() - start)
     return task.context.numel() / best
+
+
+def speeds(trained: Trained, images: Images, count: int, fraction: float) -> dict[str, float]:
+    """Return pixels a second, and steps a second of the training unless it was only restored.
+
+    Parameters
+    ----------
+    images, count, fraction : the test images on which pixels are counted; see `held_out`.
+    """
+    task, _ = next(iter(test_tasks(images, count, fraction)))
+    out = {"pixels_per_second": pixels_per_second(trained.model, task)}
+    if trained.steps_per_second is not None:
+        out["steps_per_second"] = trained.steps_per_second
+    return out

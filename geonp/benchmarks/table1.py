@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from geonp.benchmarks.classical import score_classical
-from geonp.benchmarks.contest import Contest, hold
+from geonp.benchmarks.contest import Contest, Experiment
 from geonp.benchmarks.images import Images, as_task, random_contexts, test_tasks
 from geonp.benchmarks.panels import Strip, samples, seen_only, strips
 from geonp.benchmarks.plan import Budget, Plan
 from geonp.benchmarks.result import Column, Picture, Result, Table
 from geonp.benchmarks.runs import Found, Trained, Workplace
-from geonp.benchmarks.scores import pixels_per_second, score
+from geonp.benchmarks.scores import score, speeds
 from geonp.benchmarks.systems import System
 from geonp.models.base import Model
 
@@ -71,32 +71,22 @@ DIFFERENCES = (
 
 def run(sets: Sequence[Images], plan: Plan, budget: Budget, work: Workplace) -> Result:
     """Train every system with every seed, score it at three densities, and compare with the paper's order."""
-    contests = {
-        images.name: hold(SYSTEMS, REFERENCE, images, CONTEXT, plan, work, _Scorer(images, plan))
-        for images in sets
-    }
-    tables = tuple(_table(images, contests[images.name], plan, work) for images in sets)
-    first = contests[sets[0].name]
-    return Result(
-        benchmark="table1",
-        budget=budget,
-        short=budget is Budget.CPU,
-        data=tuple(f"{images.name}: {images.source}" for images in sets),
-        seeds=tuple(range(plan.seeds)),
+    experiment = Experiment("table1", SYSTEMS, REFERENCE, CONTEXT, DIFFERENCES)
+    contests = experiment.hold(sets, plan, work, _scored)
+    tables = [_table(images, contests[images.name], plan, work) for images in sets]
+    return experiment.result(
+        sets,
+        plan,
+        budget,
         settings=(
-            (
-                "training",
-                f"{plan.steps} steps of {plan.batch} images, {CONTEXT[0]:.0%} to {CONTEXT[1]:.0%} seen",
-            ),
             ("tested", f"up to {plan.tested} images; PSNR is the mean over images"),
-            *first.settings(),
+            *contests[sets[0].name].settings(),
         ),
-        differences=DIFFERENCES,
-        findings=tuple(
+        findings=[
             f"{name}, {line}" for name, contest in contests.items() for line in findings(contest.found)
-        ),
-        tables=(*tables, _paper()),
-        pictures=tuple(p for images in sets for p in _pictures(images, contests[images.name].models)),
+        ],
+        tables=[*tables, _paper()],
+        pictures=[p for images in sets for p in _pictures(images, contests[images.name].models)],
     )
 
 
@@ -127,27 +117,16 @@ def findings(found: Mapping[str, Sequence[Found]]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-class _Scorer:
-    """Scores a trained network on the test images of one set."""
-
-    def __init__(self, images: Images, plan: Plan) -> None:
-        self._images, self._plan = images, plan
-
-    def __call__(self, trained: Trained) -> Found:
-        images = self._images
-        out: dict[str, float] = {}
-        for fraction in FRACTIONS:
-            given = test_tasks(images, self._plan.tested, fraction)
-            scored = score(trained.model, given, images.brightest, floor=0.0)
-            out[_psnr(fraction)] = scored.psnr
-            out[f"hidden_{_psnr(fraction)}"] = scored.hidden_psnr
-            if scored.divergence is not None:
-                out[_kl(fraction)] = scored.divergence
-        task, _ = next(iter(test_tasks(images, self._plan.tested, FRACTIONS[0])))
-        out["pixels_per_second"] = pixels_per_second(trained.model, task)
-        if trained.steps_per_second is not None:
-            out["steps_per_second"] = trained.steps_per_second
-        return out
+def _scored(images: Images, plan: Plan, trained: Trained) -> Found:
+    """Score a trained network on the test images of a set."""
+    out: dict[str, float] = {}
+    for fraction in FRACTIONS:
+        found = score(trained.model, test_tasks(images, plan.tested, fraction), images.brightest, floor=0.0)
+        out[_psnr(fraction)] = found.psnr
+        out[f"hidden_{_psnr(fraction)}"] = found.hidden_psnr
+        if found.divergence is not None:
+            out[_kl(fraction)] = found.divergence
+    return out | speeds(trained, images, plan.tested, FRACTIONS[0])
 
 
 def _table(images: Images, contest: Contest, plan: Plan, work: Workplace) -> Table:

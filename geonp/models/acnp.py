@@ -89,11 +89,6 @@ class AttentiveCNP(ConditionalModel):
         self.decoder = MLP(c + 2, c, outputs(bands, config.noise), config.decoder_layers)
 
     @property
-    def bands(self) -> int:
-        """Bands C that the network expects."""
-        return self.config.bands
-
-    @property
     def receptive_field(self) -> None:
         """None: attention reaches over the whole canvas."""
         return None

@@ -26,17 +26,17 @@ class Gaussian(NamedTuple):
 class Model(nn.Module, abc.ABC):
     """A network that completes a batch of fields.
 
-    A subclass states its `name`, takes a frozen dataclass `config` whose fields are JSON values, and
-    implements `forward` and `loss`. Everything random in `loss` comes from the generator it is given.
+    A subclass states its `name`, takes a frozen dataclass `config` whose fields are JSON values, `bands` among
+    them, and implements `forward` and `loss`. Everything random in `loss` comes from the generator it is given.
     """
 
     name: ClassVar[str]
     config: Any
 
     @property
-    @abc.abstractmethod
     def bands(self) -> int:
         """Bands C that the network expects."""
+        return int(self.config.bands)
 
     @property
     def covariates(self) -> int:

@@ -12,42 +12,30 @@ import torch
 from torch import Tensor
 
 from geonp.models.base import Gaussian
-from geonp.models.checks import check_noise, check_range
+from geonp.models.checks import check_range
 from geonp.models.likelihood import ConditionalModel, gaussian, outputs
+from geonp.models.sizes import Sizes
 from geonp.nn.attention import ContextIndex
 from geonp.nn.sets import MLP, set_mean
 from geonp.tasks import Task, coordinates
 
 
 @dataclass(frozen=True)
-class PointConfig:
+class PointConfig(Sizes):
     """Sizes of a network of multi-layer perceptrons over points.
 
     Parameters
     ----------
-    bands : bands C of the fields.
-    channels : channels of every representation and of the hidden layers.
     encoder_layers, decoder_layers : hidden layers of the perceptrons.
-    noise : standard deviation of the likelihood in scaled units; None learns one for every pixel.
-
-    Raises
-    ------
-    ModelError
-        If a value is out of its range.
     """
 
-    bands: int = 1
-    channels: int = 128
     encoder_layers: int = 2
     decoder_layers: int = 4
-    noise: float | None = None
 
     def __post_init__(self) -> None:
-        check_range("bands", self.bands, 1, 1024)
-        check_range("channels", self.channels, 1, 4096)
+        super().__post_init__()
         check_range("encoder_layers", self.encoder_layers, 0, 32)
         check_range("decoder_layers", self.decoder_layers, 0, 32)
-        check_noise(self.noise)
 
 
 class CNP(ConditionalModel):
@@ -68,11 +56,6 @@ class CNP(ConditionalModel):
         c, bands = config.channels, config.bands
         self.encoder = MLP(bands + 2, c, c, config.encoder_layers)
         self.decoder = MLP(c + 2, c, outputs(bands, config.noise), config.decoder_layers)
-
-    @property
-    def bands(self) -> int:
-        """Bands C that the network expects."""
-        return self.config.bands
 
     @property
     def receptive_field(self) -> None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from geonp.errors import ModelError
 from geonp.models.base import Gaussian
-from geonp.models.checks import check_name, check_noise, check_odd, check_range
+from geonp.models.checks import check_name, check_odd, check_range
 from geonp.models.likelihood import ConditionalModel, gaussian, outputs
+from geonp.models.sizes import Sizes
 from geonp.nn.attentions import ATTENTIONS
 from geonp.nn.encoders import ENCODERS, encoder
 from geonp.nn.imageblock import ImageBlock
@@ -25,29 +26,19 @@ from geonp.tasks import Task
 
 
 @dataclass(frozen=True)
-class ConvConfig:
-    """Sizes of a convolutional neural process.
+class ConvConfig(Sizes):
+    """Sizes of a convolutional neural process; `channels` are those of the encoder.
 
     Parameters
     ----------
-    bands : bands C of the fields.
-    channels : channels of the encoder.
     encoder : a name of `geonp.nn.encoders`.
     depth, kernel : of the encoder; None for its own usual ones (residual: 5 blocks of 9 x 9 pixels).
     attention : a name of `geonp.nn.attentions`, inside the encoder.
     head_layers, head_width : hidden layers of the perceptron at every pixel.
     reach : rows and columns over which the set convolution sees an observation.
-    noise : standard deviation of the likelihood in scaled units; None learns one for every pixel.
     covariates : rasters that are known everywhere and read beside the observations.
-
-    Raises
-    ------
-    ModelError
-        If a value is out of its range, or a name unknown.
     """
 
-    bands: int = 1
-    channels: int = 128
     encoder: str = "residual"
     depth: int | None = None
     kernel: int | None = None
@@ -55,12 +46,10 @@ class ConvConfig:
     head_layers: int = 4
     head_width: int = 128
     reach: int = 8
-    noise: float | None = None
     covariates: int = 0
 
     def __post_init__(self) -> None:
-        check_range("bands", self.bands, 1, 1024)
-        check_range("channels", self.channels, 1, 4096)
+        super().__post_init__()
         check_name("encoder", self.encoder, ENCODERS)
         check_name("attention", self.attention, ATTENTIONS)
         if self.depth is not None:
@@ -72,7 +61,6 @@ class ConvConfig:
         check_range("head_layers", self.head_layers, 0, 32)
         check_range("head_width", self.head_width, 1, 4096)
         check_range("reach", self.reach, 1, 1024)
-        check_noise(self.noise)
         check_range("covariates", self.covariates, 0, 256)
 
     def image_encoder(self, channels_in: int, channels_out: int) -> ImageBlock:
@@ -151,11 +139,6 @@ class ConvCNP(ConditionalModel):
             self.beside = Beside(config.covariates)
         self.encoder = config.image_encoder(1 + config.bands + config.covariates, config.channels)
         self.head = PixelHead(config.channels, outputs(config.bands, config.noise), config)
-
-    @property
-    def bands(self) -> int:
-        """Bands C that the network expects."""
-        return self.config.bands
 
     @property
     def covariates(self) -> int:

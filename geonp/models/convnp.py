@@ -75,11 +75,6 @@ class ConvNP(Model):
         self.head = PixelHead(config.channels, outputs(config.bands, config.noise), config)
 
     @property
-    def bands(self) -> int:
-        """Bands C that the network expects."""
-        return self.config.bands
-
-    @property
     def receptive_field(self) -> int | None:
         """Pixels around a pixel that can influence it; None where an encoder or its attention sees all."""
         first, second = self.encoder.reach, self.decoder.reach

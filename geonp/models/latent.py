@@ -9,54 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from geonp.models.base import Gaussian
-from geonp.models.checks import check_name, check_noise, check_range
+from geonp.models.checks import check_name, check_range
 from geonp.models.likelihood import gaussian, outputs
+from geonp.models.sizes import LatentImageSizes
 from geonp.models.variational import Latent, VariationalModel
 from geonp.nn.attentions import ATTENTIONS, attention
 from geonp.nn.blocks import ConvEncoder, DeconvDecoder, masked_mean
 from geonp.tasks import Task
 
-__all__ = ["Latent", "LatentConfig", "LatentModel", "check_range", "known"]
+__all__ = ["Latent", "LatentConfig", "LatentModel", "known"]
 
 
 @dataclass(frozen=True)
-class LatentConfig:
-    """Sizes of a network with a latent path.
+class LatentConfig(LatentImageSizes):
+    """Sizes of an image-faced neural process; `encoder_layers` are those of encoders 1 and 2.
 
     Parameters
     ----------
-    bands : bands C of the fields.
-    channels : channels of every representation.
-    latent : dimension of z.
-    encoder_layers, decoder_layers : convolutions of encoders 1 and 2, transposed convolutions of the decoder.
-    samples : draws K of z in the loss (eq. 6).
-    noise : standard deviation of the likelihood in scaled units; None learns one for every pixel.
+    decoder_layers : transposed convolutions of the decoder.
     attention : a name of `geonp.nn.attentions`; the block that R' goes through before the pooling, where the
         local pooling aggregation of an IFANP is too (after it, where there are both).
-
-    Raises
-    ------
-    ModelError
-        If a value is out of its range.
     """
 
-    bands: int = 1
-    channels: int = 32
-    latent: int = 32
-    encoder_layers: int = 3
     decoder_layers: int = 3
-    samples: int = 1
-    noise: float | None = None
     attention: str = "none"
 
     def __post_init__(self) -> None:
-        check_range("bands", self.bands, 1, 1024)
-        check_range("channels", self.channels, 1, 4096)
-        check_range("latent", self.latent, 1, 4096)
-        check_range("encoder_layers", self.encoder_layers, 1, 32)
+        super().__post_init__()
         check_range("decoder_layers", self.decoder_layers, 2, 32)
-        check_range("samples", self.samples, 1, 1024)
-        check_noise(self.noise)
         check_name("attention", self.attention, ATTENTIONS)
 
 
@@ -87,11 +67,6 @@ class LatentModel(VariationalModel):
         self.encoder3 = nn.Sequential(nn.Conv2d(c, c, 1), nn.GELU(), nn.Conv2d(c, 2 * config.latent, 1))
         heads = outputs(bands, config.noise)
         self.decoder = DeconvDecoder(config.latent + 2 + attended, c, heads, config.decoder_layers)
-
-    @property
-    def bands(self) -> int:
-        """Bands C that the network expects."""
-        return self.config.bands
 
     @abc.abstractmethod
     def aggregate(self, features: Tensor) -> Tensor:

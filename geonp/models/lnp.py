@@ -58,11 +58,6 @@ class LatentPointModel(VariationalModel):
         heads = outputs(bands, config.noise)
         self.decoder = MLP(config.latent + 2 + attended, c, heads, hidden)
 
-    @property
-    def bands(self) -> int:
-        """Bands C that the network expects."""
-        return self.config.bands
-
     def encode(self, task: Task, matrix: Tensor) -> Latent:
         """Return q(z | context)."""
         points, valid = seen_points(task, matrix)

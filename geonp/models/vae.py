@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from geonp.models.base import Gaussian
-from geonp.models.checks import check_noise, check_range
+from geonp.models.checks import check_range
 from geonp.models.likelihood import gaussian, outputs
+from geonp.models.sizes import LatentImageSizes
 from geonp.models.variational import Latent, VariationalModel
 from geonp.nn.blocks import ConvEncoder
 from geonp.tasks import Task
@@ -24,41 +25,19 @@ _SEED = 4
 
 
 @dataclass(frozen=True)
-class VAEConfig:
+class VAEConfig(LatentImageSizes):
     """Sizes of a variational auto-encoder.
 
     Parameters
     ----------
-    bands : bands C of the fields.
-    channels : channels of every layer.
-    latent : dimension of z.
-    encoder_layers : convolutions of the encoder.
     doublings : how often the decoder doubles 4 x 4 pixels: 3 for canvases of 32 pixels, 4 for 64.
-    samples : draws of z in the loss.
-    noise : standard deviation of the likelihood in scaled units; None learns one for every pixel.
-
-    Raises
-    ------
-    ModelError
-        If a value is out of its range.
     """
 
-    bands: int = 1
-    channels: int = 32
-    latent: int = 32
-    encoder_layers: int = 3
     doublings: int = 3
-    samples: int = 1
-    noise: float | None = None
 
     def __post_init__(self) -> None:
-        check_range("bands", self.bands, 1, 1024)
-        check_range("channels", self.channels, 1, 4096)
-        check_range("latent", self.latent, 1, 4096)
-        check_range("encoder_layers", self.encoder_layers, 1, 32)
+        super().__post_init__()
         check_range("doublings", self.doublings, 0, 8)
-        check_range("samples", self.samples, 1, 1024)
-        check_noise(self.noise)
 
 
 class VAE(VariationalModel):
@@ -88,11 +67,6 @@ class VAE(VariationalModel):
         ]
         last = nn.Conv2d(c, outputs(bands, config.noise), 3, padding=1)
         self.decoder = nn.Sequential(nn.GELU(), *doubled, last)
-
-    @property
-    def bands(self) -> int:
-        """Bands C that the network expects."""
-        return self.config.bands
 
     def encode(self, task: Task, matrix: Tensor) -> Latent:
         """Return q(z | context); coordinates are not read."""

@@ -81,11 +81,6 @@ class Point:
             Axis.BANDS: self.bands,
         }[self.axis]
 
-    @property
-    def probabilistic(self) -> bool:
-        """Whether it gave a variance."""
-        return self.coverage90 is not None
-
 
 @dataclass(frozen=True)
 class Record:

@@ -15,6 +15,7 @@ PROBABILISTIC = ("bundled", "kriging")
 EQUAL = 1.001
 """A CRPS of up to this many times another's counts as equal: a thousandth is chance."""
 
+_MIB = 1024**2
 _ORDER = (Axis.PIXELS, Axis.OBSERVATIONS, Axis.BANDS)
 _TITLES = {
     Axis.PIXELS: "Seconds against pixels, 12.5 % of them observed",
@@ -67,15 +68,8 @@ def tables(record: Record) -> tuple[Table, ...]:
     out = [_seconds(record, axis) for axis in _ORDER if record.of(axis)]
     if record.of(Axis.PIXELS):
         out.append(_memory(record))
-        out += [beside(record, size) for size in compared_sizes(record)]
+        out += [beside(record, size) for size in _compared_sizes(record)]
     return tuple(out)
-
-
-def compared_sizes(record: Record) -> tuple[int, ...]:
-    """Return the smallest number of pixels, and the largest that was completed with a variance."""
-    done = [p for p in record.of(Axis.PIXELS) if p.outcome is Outcome.DONE]
-    told = [p.pixels for p in done if p.method in PROBABILISTIC] or [p.pixels for p in done]
-    return tuple(sorted({min(told), max(told)})) if told else ()
 
 
 def beside(record: Record, pixels: int) -> Table:
@@ -89,7 +83,7 @@ def beside(record: Record, pixels: int) -> Table:
             p.seconds,
             p.cpu,
             pixels / p.seconds if p.seconds else None,
-            None if p.peak is None else p.peak / 1024**2,
+            _peak(p),
             p.rmse,
             p.mae,
             p.crps,
@@ -122,9 +116,9 @@ def findings(record: Record) -> tuple[str, ...]:
         last = done[-1]
         line = f"{name}: {last.pixels / (last.seconds or 1):,.0f} pixels/s at {last.pixels:,} pixels"
         line += f", peak memory {(last.peak or 0) / 1024**3:.2f} GiB"
-        every, end = (slope(done, last_decade=d) for d in (False, True))
+        every, end = _slopes(done)
         if every is not None and end is not None:
-            line += f"; slope of time against pixels {every.value:.2f}, of the last decade {end.value:.2f}"
+            line += f"; slope of time against pixels {every:.2f}, of the last decade {end:.2f}"
         lines.append(f"{line}.")
     ours = [name for name in record.methods(Axis.PIXELS) if not _is_peer(record, name)]
     lines += [
@@ -149,6 +143,13 @@ def label(point: Point) -> str:
     return point.method if point.peer else f"geonp {point.method}"
 
 
+def _compared_sizes(record: Record) -> tuple[int, ...]:
+    """Return the smallest number of pixels, and the largest that was completed with a variance."""
+    done = [p for p in record.of(Axis.PIXELS) if p.outcome is Outcome.DONE]
+    told = [p.pixels for p in done if p.method in PROBABILISTIC] or [p.pixels for p in done]
+    return tuple(sorted({min(told), max(told)})) if told else ()
+
+
 def _beats(peer: Point, ours: Point) -> bool:
     if peer.seconds is None or ours.seconds is None or peer.crps is None or ours.crps is None:
         return False
@@ -170,15 +171,7 @@ def _seconds(record: Record, axis: Axis) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name in record.methods(axis):
         points = record.of(axis, name)
-        every, end = (slope(points, last_decade=d) for d in (False, True))
-        rows.append(
-            (
-                label(points[0]),
-                *_cells(points, sizes, lambda p: p.seconds),
-                None if every is None else every.value,
-                None if end is None else end.value,
-            )
-        )
+        rows.append((label(points[0]), *_cells(points, sizes, lambda p: p.seconds), *_slopes(points)))
     return Table(_TITLES[axis].format(pixels=record.of(axis)[0].pixels), columns, tuple(rows))
 
 
@@ -192,9 +185,8 @@ def _memory(record: Record) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name in record.methods(Axis.PIXELS):
         points = record.of(Axis.PIXELS, name)
-        loaded = next((p.loaded / 1024**2 for p in points if p.loaded), None)
-        cells = _cells(points, sizes, lambda p: None if p.peak is None else p.peak / 1024**2)
-        rows.append((label(points[0]), loaded, *cells))
+        loaded = next((p.loaded / _MIB for p in points if p.loaded), None)
+        rows.append((label(points[0]), loaded, *_cells(points, sizes, _peak)))
     return Table("Peak memory in MiB against pixels", columns, tuple(rows))
 
 
@@ -207,6 +199,16 @@ def _cells(
         p = at.get(size)
         out.append(None if p is None else value(p) if p.outcome is Outcome.DONE else _why(p))
     return out
+
+
+def _peak(point: Point) -> float | None:
+    return None if point.peak is None else point.peak / _MIB
+
+
+def _slopes(points: Sequence[Point]) -> tuple[float | None, float | None]:
+    """Return the slope of time over all sizes, and over the last decade of them."""
+    every, end = slope(points), slope(points, last_decade=True)
+    return None if every is None else every.value, None if end is None else end.value
 
 
 def _why(point: Point) -> str:
