@@ -95,7 +95,8 @@ class Work:
         return kept + self._computing(tile, given)
 
     def choose(self, budget: Budget, tile: int | None = None) -> int:
-        """Return the side of the windows: `tile` if it was given, else the best that the budget allows.
+        """Return the side of the windows: `tile` if it was given, else the best that the budget allows. No less than
+        the method's grain: windows of a pixel would each cost what a tile costs.
 
         Windows are larger than usual where much of the work is done for the pixels around them, and smaller
         where the budget is.
@@ -106,7 +107,12 @@ class Work:
             If a budget was stated and is exceeded.
         """
         fits = budget.total - used_memory() - budget.blocks
-        best = tile or next((side for side in self._sides() if self.bytes_needed(side) <= fits), _SIDES[-1])
+        grain = 1 if self.method is None else self.method.grain
+        best = (
+            max(tile, grain)
+            if tile
+            else next((side for side in self._sides() if self.bytes_needed(side) <= fits), _SIDES[-1])
+        )
         needed = self.bytes_needed(best)
         if budget.stated and needed > fits:
             self._refuse(budget, best, given=tile is not None)

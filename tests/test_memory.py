@@ -8,11 +8,16 @@ import pytest
 
 from geonp import machine, memory
 from geonp.errors import UsageError
+from geonp.kriging.covariance import Covariance, Structure
+from geonp.kriging.exact import Exact
 from geonp.memory import Budget, Work
 from geonp.methods.base import Method
 from geonp.methods.classical import Cubic, Nearest
+from geonp.methods.correction import Correction
+from geonp.methods.flagship import Flagship, Group, read_network
 from geonp.methods.kriging import Kriging
-from geonp.predict import begin, complete
+from geonp.methods.trial import Verdict
+from geonp.predict import begin, collect, complete
 from tests.test_predict import LocalMean, holey
 
 LARGE = (20_000, 20_000)
@@ -99,6 +104,33 @@ def test_a_prepared_kriging_tells_its_own_needs() -> None:
     kriging = ready.method
     assert isinstance(kriging, Kriging)
     assert ready.bytes_needed() > kriging.bytes_needed(32) > 0
+
+
+@pytest.mark.filterwarnings("ignore::geonp.errors.GeonpWarning")
+def test_windows_of_a_pixel_do_not_each_cost_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every window solved the system of all observations anew, and predicted 64 x 64 pixels for the one it wanted."""
+    solved = []
+    of = Exact.of
+    monkeypatch.setattr(Exact, "of", lambda *given: solved.append(1) or of(*given))
+    covariance = Covariance((Structure("matern32", 1.0, 9.0),), 0.01)
+    field = holey((1, 70, 20), seed=3)
+    ready = begin(field, Kriging(covariance=covariance), tile=1)
+    assert ready.method.bands[0].exact
+    assert ready.tile == ready.method.grain == 32
+    done = collect(ready, ready, status=False)
+    assert len(solved) == len(ready.windows()) == 3
+    np.testing.assert_array_equal(done["mean"], complete(field, Kriging(covariance=covariance))["mean"])
+
+
+def test_windows_are_no_smaller_than_makes_sense() -> None:
+    plenty = Budget(64 * GB, stated=False)
+    assert Work(Wide(), LARGE, 1).choose(plenty, 1) == 150 // 8
+    assert Work(LocalMean(), LARGE, 1).choose(plenty, 1) == 1
+    assert Work(None, LARGE, 1).choose(plenty, 1) == 1
+    network = Flagship(
+        correction=Correction(read_network(None)), groups=(Group((), (), Verdict(), alone=None),)
+    )
+    assert Work(network, LARGE, 1).choose(plenty, 1) == network.correction.stride
 
 
 def test_the_budget_does_not_change_the_result() -> None:

@@ -94,6 +94,11 @@ class Method(abc.ABC):
         return 0
 
     @property
+    def grain(self) -> int:
+        """Side in pixels of the smallest windows worth completing: smaller ones repeat the work of their neighbours."""
+        return max(1, self.halo // 8)
+
+    @property
     def joint(self) -> bool:
         """Whether the bands are completed together, so that all of them must be given."""
         return False

@@ -13,6 +13,7 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 from geonp import parallel
 from geonp.errors import UsageError
 from geonp.methods.rbf import interpolate_cubic
+from geonp.methods.restraint import restrained
 from geonp.methods.scattered import Array, Estimate, Scattered, Scene
 
 _SEAM = 16
@@ -64,7 +65,8 @@ class Cubic(Scattered):
     """A smooth piecewise cubic over a Delaunay triangulation (scipy's `CloughTocher2DInterpolator`).
 
     Slopes at the observations are those of least curvature. Gives up: any uncertainty, and extrapolation:
-    outside the convex hull of the observations the nearest one is taken. It can overshoot beside steps.
+    outside the convex hull of the observations the nearest one is taken. It can overshoot beside steps, by twice
+    the range of the observations around at most: in long triangles the slope across is a guess.
 
     References
     ----------
@@ -89,7 +91,12 @@ class Cubic(Scattered):
         centre, scale = scene.values.mean(0), scene.values.std(0)
         scale = np.where(scale > 0, scale, 1.0)
         smooth = CloughTocher2DInterpolator(mesh, (scene.values - centre) / scale)
-        return Estimate(np.asarray(smooth(scene.targets)) * scale + centre)
+        mean = np.asarray(smooth(scene.targets)) * scale + centre
+        triangle = mesh.find_simplex(scene.targets)
+        inside = triangle >= 0
+        low, high = (bound[triangle[inside]] for bound in range_around(mesh, scene.values))
+        mean[inside] = restrained(mean[inside], low, high)
+        return Estimate(mean)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +156,7 @@ class Rbf(Scattered):
     It is what scipy's `RBFInterpolator(kernel="cubic", neighbors=...)` computes, in half to two thirds of
     its time, and works for observations in one line too. Gives up: any uncertainty; continuity, strictly, as
     the neighbours change from pixel to pixel; restraint in wide gaps and outside the observations, where it
-    extrapolates steeply.
+    extrapolates steeply. It stops twice the range of a pixel's neighbours beyond them, where scipy's goes on.
 
     Parameters
     ----------
@@ -193,6 +200,17 @@ def _triangulate(scene: Scene) -> Delaunay | None:
     # threads are contended.
     mesh._transform = barycentric_transform(mesh.points, mesh.simplices)
     return mesh
+
+
+def range_around(mesh: Delaunay, values: Array) -> tuple[Array, Array]:
+    """Return for every triangle the least and the greatest of the values (n, bands) at its corners and at the corners
+    of all triangles that share one, each (triangles, bands).
+    """
+    corners = mesh.simplices
+    low, high = values.copy(), values.copy()
+    np.minimum.at(low, corners, values[corners].min(1, keepdims=True))
+    np.maximum.at(high, corners, values[corners].max(1, keepdims=True))
+    return low[corners].min(1), high[corners].max(1)
 
 
 def barycentric_transform(points: Array, triangles: NDArray[np.int32]) -> Array:

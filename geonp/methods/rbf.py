@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from geonp import parallel
+from geonp.methods.restraint import restrained
 
 Array = NDArray[np.float64]
 
@@ -38,7 +39,8 @@ def interpolate_cubic(points: Array, values: Array, targets: Array, neighbours: 
 
     Returns
     -------
-    (m, bands), NaN where rounding makes a system unsolvable.
+    (m, bands), NaN where rounding makes a system unsolvable. Within `LEEWAY` of the neighbours' values: neighbours
+    almost in one line do not tell the slope across it, and a target far to the side would be thrown off by it.
 
     References
     ----------
@@ -59,7 +61,9 @@ def interpolate_cubic(points: Array, values: Array, targets: Array, neighbours: 
         mine = order[starts[first] : starts[stop]]
         which = np.repeat(np.arange(stop - first), np.diff(starts[first : stop + 1]))
         place = (targets[mine] - centre[which]) / radius[which, 0]
-        out[mine] = surface.at(torch.from_numpy(place), torch.from_numpy(which)).numpy()
+        found = surface.at(torch.from_numpy(place), torch.from_numpy(which)).numpy()
+        own = values[near]
+        out[mine] = restrained(found, own.min(1)[which], own.max(1)[which])
 
     parallel.each(solve, range(0, len(starts) - 1, _CHUNK))
     return out
@@ -96,10 +100,14 @@ class _Surfaces:
         factor, failed = torch.linalg.cholesky_ex(kernel)
         half = torch.linalg.solve_triangular(factor, torch.cat([plane, values], -1), upper=False)
         plane_half, value_half = half[..., :3], half[..., 3:]
-        planes = _solve_planes(plane_half.mT @ plane_half, plane_half.mT @ value_half, _in_line(points))
+        matrix = plane_half.mT @ plane_half
+        # A system that rounding made unsolvable gets an answer like the others, which is then thrown away.
+        unsolvable = (failed > 0) | ~matrix.isfinite().all(-1).all(-1)
+        matrix[unsolvable] = torch.eye(3, dtype=points.dtype)
+        planes, singular = _solve_planes(matrix, plane_half.mT @ value_half, _in_line(points))
         rest = value_half - plane_half @ planes
         weights = torch.linalg.solve_triangular(factor.mT, rest, upper=True)
-        weights[failed > 0] = torch.nan
+        weights[unsolvable | singular] = torch.nan
         return cls(points, weights, planes)
 
     def at(self, targets: Tensor, which: Tensor) -> Tensor:
@@ -126,13 +134,10 @@ def _in_line(points: Tensor) -> Tensor:
     return flat
 
 
-def _solve_planes(matrix: Tensor, right: Tensor, in_line: Tensor) -> Tensor:
-    """Solve the 3 x 3 systems; those of points in line by least squares of least norm."""
+def _solve_planes(matrix: Tensor, right: Tensor, in_line: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve the 3 x 3 systems, those of points in line by least squares of least norm; tell which are singular."""
     usable = torch.where(in_line[:, None, None], torch.eye(3, dtype=matrix.dtype), matrix)
-    out: Tensor = torch.linalg.solve(usable, right)
+    out, info = torch.linalg.solve_ex(usable, right)
     if in_line.any():
-        try:
-            out[in_line] = torch.linalg.pinv(matrix[in_line], rtol=_FLAT, hermitian=True) @ right[in_line]
-        except RuntimeError:  # of pixels a million times as long as wide
-            out[in_line] = torch.nan
-    return out
+        out[in_line] = torch.linalg.pinv(matrix[in_line], rtol=_FLAT, hermitian=True) @ right[in_line]
+    return out, info > 0

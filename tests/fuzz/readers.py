@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio.raw
@@ -99,19 +100,29 @@ def _senseless(rng: np.random.Generator, folder: Path) -> bytes:
         None, -1, 0, 2**70, 1e308, "", "__import__('os')", [], [[]], {}, {"bands": 10**9}, [1, 2], [1.0, 2.0],
         {"bands": 1, "width": 10**12}, "../../etc/passwd", True, {"a": {"b": [None] * 50}},
     )  # fmt: skip
-    metadata: dict[str, object] = {
-        "architecture": sorted(ARCHITECTURES)[rng.integers(len(ARCHITECTURES))], "config": {}, "scaling": "{}",
+    metadata = sensible(int(rng.integers(len(ARCHITECTURES))))
+    for _ in range(int(rng.integers(1, 3))):
+        trained = metadata["trained"]
+        inside = trained if isinstance(trained, dict) and trained and rng.random() < 0.4 else metadata
+        inside[sorted(inside)[rng.integers(len(inside))]] = values[rng.integers(len(values))]
+    return signed(metadata, bool(rng.random() < 0.5), folder)
+
+
+def sensible(number: int) -> dict[str, Any]:
+    """Return the metadata of a model file of some architecture."""
+    return {
+        "architecture": sorted(ARCHITECTURES)[number % len(ARCHITECTURES)], "config": {}, "scaling": "{}",
         "receptive_field": 8, "versions": {}, "trained": {
             "context": [0.1, 0.2], "tile": [8, 8], "spacing": None, "spacing_range": None, "steps": 1,
             "seconds": 1.0, "score": None, "seed": 0,
         },
     }  # fmt: skip
-    for _ in range(int(rng.integers(1, 3))):
-        trained = metadata["trained"]
-        inside = trained if isinstance(trained, dict) and trained and rng.random() < 0.4 else metadata
-        inside[sorted(inside)[rng.integers(len(inside))]] = values[rng.integers(len(values))]
-    path = folder / "senseless.safetensors"
-    tensors = {"a": np.zeros((2, 2), "f4")} if rng.random() < 0.5 else {}
+
+
+def signed(metadata: dict[str, Any], weights: bool, folder: Path) -> bytes:
+    """Return a model file with a valid digest, with a tensor or with none."""
+    path = folder / "signed.safetensors"
+    tensors = {"a": np.zeros((2, 2), "f4")} if weights else {}
     write_tensors(path, "model", tensors, metadata, overwrite=True)
     return path.read_bytes()
 

@@ -69,10 +69,18 @@ class Tally:
 
 
 def attempt(action: Callable[[], None], seconds: float = SECONDS) -> tuple[Outcome, str]:
-    """Run `action` and tell how it ended: an error of geonp with a message is a refusal, any other a crash."""
+    """Run `action` for so many seconds of processor time at most, and tell how it ended."""
     try:
         with limited(seconds):
-            action()
+            return judge(action)
+    except Hang:
+        return Outcome.HANG, f"longer than {seconds:g} s\n{traceback.format_exc()}"
+
+
+def judge(action: Callable[[], None]) -> tuple[Outcome, str]:
+    """Run `action` and tell how it ended: an error of geonp with a message is a refusal, any other a crash."""
+    try:
+        action()
     except Wrong as error:
         return Outcome.WRONG, str(error)
     except GeonpError as error:
@@ -80,8 +88,6 @@ def attempt(action: Callable[[], None], seconds: float = SECONDS) -> tuple[Outco
         if said.strip() and "\n" not in said.strip():
             return Outcome.REFUSED, said
         return Outcome.WRONG, f"a message of no or several lines: {said!r}"
-    except Hang:
-        return Outcome.HANG, f"longer than {seconds:g} s\n{traceback.format_exc()}"
     except Exception:
         return Outcome.CRASH, traceback.format_exc()
     return Outcome.ANSWERED, ""

@@ -1,5 +1,8 @@
 """A few hundred strange inputs, always the same ones; `python -m tests.fuzz` tries thousands."""
 
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,29 @@ def test_rasters_through_the_command_line(tmp_path: Path) -> None:
         outcome, said = files.run(files.command(path, rng), tmp_path)
         assert outcome in GOOD, said
         assert index > 0 or outcome == Outcome.ANSWERED
+
+
+@pytest.mark.parametrize("target", ["table", "model", "metadata"])
+@pytest.mark.skipif(find_spec("atheris") is None, reason="needs atheris (pip install --group fuzz)")
+def test_inputs_guided_by_coverage(target: str, tmp_path: Path) -> None:
+    done = _guided(target, "--count", "60", "--keep", str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    assert f"| {target} | 60 | " in done.stdout
+    assert not list(tmp_path.glob("*.input"))
+
+
+@pytest.mark.skipif(find_spec("atheris") is not None, reason="atheris is installed")
+def test_without_atheris_nothing_is_tried_and_that_is_said(tmp_path: Path) -> None:
+    done = _guided("table", "--keep", str(tmp_path))
+    assert done.returncode == 2
+    assert "pip install --group fuzz" in done.stdout
+
+
+def _guided(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.guided", *arguments],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=300,
+    )  # fmt: skip
 
 
 def test_outcomes_are_told_apart() -> None:

@@ -13,11 +13,20 @@ from scipy.spatial import Delaunay
 from geonp.errors import GeonpWarning, UsageError
 from geonp.field import Window
 from geonp.methods.base import Method, Place
-from geonp.methods.classical import Cubic, Idw, Linear, Nearest, Rbf, barycentric_transform
+from geonp.methods.classical import (
+    Cubic,
+    Idw,
+    Linear,
+    Nearest,
+    Rbf,
+    barycentric_transform,
+    range_around,
+)
 from geonp.methods.fillnodata import FillNodata
 from geonp.methods.lattice import Bicubic
 from geonp.methods.overview import Overview
 from geonp.methods.rbf import interpolate_cubic
+from geonp.methods.restraint import LEEWAY, restrained
 from geonp.methods.scattered import Scattered, generic_position
 from geonp.predict import complete
 
@@ -142,9 +151,47 @@ def test_local_cubic_rbf_is_scipys_for_scattered_points(count: int, neighbours: 
     )
     theirs = RBFInterpolator(points, values, neighbors=neighbours, kernel="cubic")(targets)
     size = np.abs(theirs).max()
+    distance = np.hypot(*np.moveaxis(targets[:, None] - points, -1, 0))
+    around = values[np.argsort(distance, 1)[:, :neighbours]]
+    low, high = around.min(1), around.max(1)
+    theirs = np.clip(theirs, low - LEEWAY * (high - low), high + LEEWAY * (high - low))
     np.testing.assert_allclose(
         interpolate_cubic(points, values, targets, neighbours), theirs, rtol=0, atol=1e-6 * size
     )
+
+
+@pytest.mark.parametrize("method", [Rbf(), Cubic()], ids=lambda m: m.name)
+def test_observations_along_two_edges_throw_nothing_far_off(method: Method) -> None:
+    """Nearly in line, or in triangles hundreds of times as long as wide, they do not tell the slope across."""
+    values = np.full((13, 71), np.nan, "f4")
+    values[0] = values[:, 0] = 0
+    values[0, 10::20] = values[11, 0] = 5
+    result = done(method, values, (0.1, 30.0))[0]
+    assert -10 <= result.min() < result.max() <= 15
+
+
+def test_few_of_many_neighbours_beside_a_line_throw_nothing_far_off() -> None:
+    values = np.full((76, 76), np.nan, "f4")
+    values[0] = values[:, 0] = 3
+    values[0, 39:] = 200
+    result = done(Rbf(), values, (1.0, 1.0))[0]
+    assert 3 - 2 * 197 <= result.min() < result.max() <= 200 + 2 * 197
+
+
+def test_restraint_is_twice_the_range_around() -> None:
+    found = restrained(np.array([-9.0, -1.0, 4.0, 9.0, np.nan]), np.full(5, 1.0), np.full(5, 3.0))
+    np.testing.assert_array_equal(found, [-3, -1, 4, 7, np.nan])
+
+
+def test_the_range_around_a_triangle_is_that_of_all_triangles_that_share_a_corner() -> None:
+    rng = np.random.default_rng(0)
+    mesh = Delaunay(rng.random((40, 2)))
+    values = rng.normal(size=(40, 2))
+    low, high = range_around(mesh, values)
+    for one, least, greatest in zip(mesh.simplices, low, high, strict=True):
+        shared = np.isin(mesh.simplices, one).any(1)
+        around = values[np.unique(mesh.simplices[shared])]
+        np.testing.assert_array_equal([least, greatest], [around.min(0), around.max(0)])
 
 
 def test_barycentric_transform_is_scipys() -> None:
