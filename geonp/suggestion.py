@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import xarray as xr
 
-from geonp.designs import lines, network, sites
+from geonp.designs import batch, lines, network
 from geonp.designs.aim import Aim
 from geonp.designs.ground import Ground
 from geonp.designs.lines import Line
 from geonp.designs.sites import Site
 from geonp.errors import GeonpWarning, InputError, UsageError
 from geonp.field import Summary, as_field, grid_shape, summarise, warn_without_crs
+from geonp.methods.covaried import Covaried
 from geonp.methods.flagship import Flagship
 from geonp.methods.kriging import Kriging, steps
 from geonp.thresholds import note_threshold
@@ -27,7 +28,7 @@ __all__ = ["Line", "Site", "describe", "suggest", "suggest_lines"]
 def suggest(
     field: xr.DataArray,
     n: int = 20,
-    method: Kriging | Flagship | None = None,
+    method: Kriging | Flagship | Covaried | None = None,
     *,
     mask: xr.DataArray | None = None,
     cost: xr.DataArray | None = None,
@@ -38,31 +39,34 @@ def suggest(
     """Return the pixels whose observation takes most from the integrated variance, or saves most mistakes, best first.
 
     Sites are chosen one after another, each with those before it taken for observed, so that a batch does not crowd
-    where one would do. How an observation lowers kriging's variance is exact (`geonp.kriging.update`): what it will say
-    does not matter. It is followed on a lattice of a quarter of the distance between observations, and the best node
-    refined to the pixel.
+    where one would do; then each is exchanged for the best one given all the others (`geonp.designs.batch`). How an
+    observation lowers kriging's variance is exact (`geonp.kriging.update`): what it will say does not matter. It is
+    followed on a lattice of a quarter of the distance between observations, and the best node refined to the pixel.
 
     Parameters
     ----------
     field : DataArray with two spatial dimensions and one band, NaN where not observed.
     n : how many sites.
     method : the kriging whose variance counts; a covariance is fitted where it has none. With a Flagship it is the
-        network's own, which is asked again for a few candidates a site (`geonp.designs.network`).
+        network's own, which is asked again for a few candidates a site (`geonp.designs.network`). Errors of the
+        observations that it was told (`geonp.with_errors`) count, and so does what is not known of the coefficients of
+        its covariates (`geonp.with_covariates`, of kriging), which are dropped where they do not help.
     mask : on the field's grid; pixels that are not 0 cannot be surveyed. NaN is 0.
     cost : on the field's grid, positive; what counts is gain over cost. NaN cannot be surveyed.
     min_distance : least distance between sites, in metres (units of the coordinates without a CRS).
     threshold : in the units of the field; sites then lower the expected area on which the field is taken for higher
         than it and is not, or the reverse (`geonp.kriging.criteria`). None: the integrated variance.
     stationary : believe kriging's deviations as they are. Otherwise they are scaled, place by place, by how far
-        observations lie from what the others predict, and rough ground gets more sites.
+        observations lie from what the others predict and by how steep the map is (`geonp.designs.roughness`; not where
+        it follows covariates), and rough ground gets more sites.
 
     Raises
     ------
     InputError
-        If nothing was observed, there are fewer free pixels than sites, mask or cost do not fit the field, or no pixel
-        is in doubt about the threshold.
+        If nothing was observed, there are fewer free pixels than sites, mask or cost do not fit the field, no pixel
+        is in doubt about the threshold, or a covariate is not known everywhere.
     UsageError
-        If there is to be no site, or the field has several bands.
+        If there is to be no site, the field has several bands, or a network is given covariates.
 
     Warns
     -----
@@ -78,11 +82,12 @@ def suggest(
             f"{n} sites are asked for, and {int(ground.free.sum())} of {ground.open.size} pixels are neither observed "
             "nor masked; ask for fewer (-n)"
         )
+    method = _settled(method, survey.field)
     if isinstance(method, Flagship):
         found = _by_network(survey, method, ground, n, min_distance, threshold, stationary)
     else:
         aim = survey.aim(method or Kriging(), threshold, stationary)
-        found = sites.choose(survey.field, aim, ground, n, min_distance)
+        found = batch.choose(survey.field, aim, ground, n, min_distance)
     _note_room(len(found), n, min_distance, "sites")
     return found
 
@@ -90,7 +95,7 @@ def suggest(
 def suggest_lines(
     field: xr.DataArray,
     n: int = 5,
-    method: Kriging | None = None,
+    method: Kriging | Covaried | None = None,
     *,
     length: float | None = None,
     spacing: float | None = None,
@@ -150,7 +155,10 @@ def suggest_lines(
         raise InputError(
             f"a line of {length:g} m is shorter than a pixel ({pixel:g} m); give a longer --length"
         )
-    aim = survey.aim(method or Kriging(), threshold, stationary)
+    kriging = _settled(method, survey.field)
+    if isinstance(kriging, Flagship):
+        raise UsageError("lines are chosen by kriging's variance; leave --method bundled out")
+    aim = survey.aim(kriging or Kriging(), threshold, stationary)
     priced = cost is not None or fixed_cost is not None
     plan = lines.Plan(length, max(spacing or pixel, pixel), min_distance, fixed_cost or 0.0, priced)
     found = lines.choose(survey.field, aim, ground, n, plan)
@@ -202,6 +210,19 @@ class _Survey:
         return Aim.of(self.field, method.prepare(self.field), threshold, stationary, self.summary)
 
 
+def _settled(method: Kriging | Flagship | Covaried | None, field: xr.DataArray) -> Kriging | Flagship | None:
+    """Return the method that answers with those covariates that help."""
+    if not isinstance(method, Covaried):
+        return method
+    found = method.settle(field).alone()
+    if isinstance(found, Kriging | Flagship):
+        return found
+    raise UsageError(
+        "the network is asked about sites without covariates, kriging takes them: leave --method "
+        f"{method.name} out, or --covariate"
+    )
+
+
 def _by_network(
     survey: _Survey,
     method: Flagship,
@@ -215,8 +236,8 @@ def _by_network(
     if not network.answers(ready):
         alone = ready.groups[0].alone
         aim = survey.aim(Kriging() if alone is None else alone, threshold, stationary)
-        return sites.choose(survey.field, aim, ground, n, min_distance)
-    kriged = Kriging(covariance=network.covariance_of(ready).solver.covariance)
+        return batch.choose(survey.field, aim, ground, n, min_distance)
+    kriged = Kriging(covariance=network.covariance_of(ready).solver.covariance, errors=method.errors)
     aim = survey.aim(kriged, None, True)
     lattice = aim.gains.lattice
     believed = network.believer(survey.field, ready, lattice, threshold)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from geonp.designs.roughness import steepness
 from geonp.errors import InputError
 from geonp.field import Summary, Window, grid_shape, load, spacing, windows
 from geonp.kriging.board import Pixels
@@ -23,8 +24,10 @@ from geonp.methods.kriging import Kriging, blocks
 Array = NDArray[np.float64]
 
 _WINDOW = 1024
-_WIDTH, _IMAGINED = 2.0, 4.0
+_WIDTH, _IMAGINED = 1.0, 2.0
 """Distances between observations over which residuals are averaged, and imagined residuals of size 1."""
+_SLOPE_WIDTH = 0.5
+"""Distances between observations over which slopes are averaged."""
 _NOTHING = 1e-9
 _SURPRISE = 100.0
 """Square of the standardised residual beyond which an observation says no more."""
@@ -68,13 +71,16 @@ class Aim:
         if not every.complete:
             every = Survey.of(blocks(field, 0, ready.measured), field.size)
         lattice = Lattice.of(grid_shape(field), band.survey.density)
-        surveyed = Surveyed(lattice, band.spacing, solver, every.rows, every.cols, every.errors)
-        square = np.ones(lattice.nodes) if stationary else _squares(field, ready, lattice)
+        drift = None if ready.trend is None else ready.trend.window(Window.whole(grid_shape(field)))
+        surveyed = Surveyed(lattice, band.spacing, solver, every.rows, every.cols, every.errors, drift)
+        flat = stationary and threshold is None
+        mean = np.zeros(lattice.nodes) if flat else _mean(field, ready, lattice)
+        square = np.ones(lattice.nodes) if stationary else _squares(field, ready, lattice, mean)
         if threshold is None:
             gains = Gains(surveyed, Variance(square), np.zeros(lattice.nodes))
         else:
             prior = surveyed.variances()
-            distance = np.abs(_mean(field, ready, lattice) - threshold)
+            distance = np.abs(mean - threshold)
             with np.errstate(divide="ignore", invalid="ignore"):
                 # An observed node has no variance, and is on the side that it is on.
                 distance = np.where(prior > 0, distance / np.sqrt(prior * square), np.inf)
@@ -98,8 +104,8 @@ class Aim:
         return Aim(gains, np.sqrt(square), gains.total)
 
 
-def _squares(field: xr.DataArray, ready: Kriging, lattice: Lattice) -> Array:
-    """Return the square of the local scale at every node, from kriging's leave-one-out residuals."""
+def _squares(field: xr.DataArray, ready: Kriging, lattice: Lattice, mean: Array) -> Array:
+    """Return the square of the local scale at every node, from kriging's leave-one-out residuals and slopes."""
     band, step = ready.bands[0], spacing(field)
     sums, counts = np.zeros(lattice.nodes), np.zeros(lattice.nodes)
     for window in windows(grid_shape(field), _WINDOW):
@@ -112,17 +118,25 @@ def _squares(field: xr.DataArray, ready: Kriging, lattice: Lattice) -> Array:
         node = lattice.node_of(rows + window.row, cols + window.col)
         np.add.at(sums, node, square)
         np.add.at(counts, node, 1)
-    width = _WIDTH / math.sqrt(band.survey.density) / lattice.stride
-    return local_scale(sums, counts, width, _IMAGINED)
+    apart = 1 / math.sqrt(band.survey.density) / lattice.stride
+    scale = local_scale(sums, counts, _WIDTH * apart, _IMAGINED)
+    if ready.trend is not None:
+        return scale  # the mean is as steep as its covariates are: that says nothing of what they leave
+    between = step[0] * lattice.stride, step[1] * lattice.stride
+    steep = steepness(mean, between, _SLOPE_WIDTH * apart)
+    # Residuals are of size 1 where they were measured, in the mean: slopes add nothing to that.
+    usual = np.exp(np.average(np.log(steep), weights=counts if counts.any() else None))
+    return np.asarray(scale * steep / usual)
 
 
 def _mean(field: xr.DataArray, ready: Kriging, lattice: Lattice) -> Array:
-    """Return kriging's mean at every node."""
+    """Return kriging's mean of the latent field at every node."""
+    latent = replace(ready, smooth=True, bands=tuple(replace(band, smooth=True) for band in ready.bands))
     shape, out = grid_shape(field), np.empty(grid_shape(field), np.float32)
     for window in windows(shape, _WINDOW):
         place = Place(shape, window.grow(ready.halo, shape), window)
         values = np.asarray(load(field, place.given).to_numpy(), np.float32)
-        out[window.within(Window.whole(shape))] = ready.complete(values, spacing(field), place).mean[0]
+        out[window.within(Window.whole(shape))] = latent.complete(values, spacing(field), place).mean[0]
     return lattice.at_nodes(out)
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geonp import parallel
+from geonp.kriging.coefficients import Coefficients
 from geonp.kriging.criteria import Criterion
 from geonp.kriging.solver import Solver
 from geonp.kriging.system import System, cholesky
@@ -91,6 +92,10 @@ class Lattice:
         node = self.node_of(np.array(row), np.array(col))
         return int(node[0]) // _TILE * _TILE, int(node[1]) // _TILE * _TILE
 
+    def is_node(self, row: int, col: int) -> bool:
+        """Return whether a pixel is a node."""
+        return (row - self.first) % self.stride == 0 and (col - self.first) % self.stride == 0
+
     def at_nodes(self, raster: NDArray[np.generic]) -> Array:
         """Return what a raster (rows, columns) has at the nodes."""
         return np.asarray(raster[self.first :: self.stride, self.first :: self.stride], np.float64)
@@ -124,6 +129,7 @@ class Surveyed:
     solver : the covariance, and the kind of kriging.
     rows, cols : (N,), pixels that are observed.
     stated : (N,), variances of their errors beside the nugget; None where none are stated.
+    drift : (q, rows, columns), covariates that the mean follows, known everywhere; None where it follows none.
     observed : (rows, columns), which pixels are observed, those included that are imagined to be.
     """
 
@@ -133,6 +139,7 @@ class Surveyed:
     rows: Index
     cols: Index
     stated: NDArray[np.float32] | None = None
+    drift: NDArray[np.float32] | None = None
     observed: Mask = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,6 +147,7 @@ class Surveyed:
         self.observed[self.rows, self.cols] = True
         self._side = (_TILE + 2 * self.lattice.halo) * self.lattice.stride
         self._lags = self._table(self._side)
+        self._coefficients = None if self.drift is None else Coefficients(self, self.drift)
         self._errors: NDArray[np.float32] | None = None
         if self.stated is not None:
             self._errors = np.zeros(self.lattice.shape, np.float32)
@@ -226,11 +234,21 @@ class Surveyed:
         out[~out] = self.observed[tuple(places[~out].T)]
         return out
 
-    def _system(self, known: Index, top: int, left: int) -> System:
-        k = self._between(known, known)
+    def covariances(self, known: Index) -> Tensor:
+        """Return the covariances (n, n) of observations at pixels (n, 2), wherever they are."""
+        places = torch.from_numpy(known * np.array(self.spacing))
+        k: Tensor = self.solver.covariance(places, places)
+        return self._noisy(k, known)
+
+    def _noisy(self, k: Tensor, known: Index) -> Tensor:
+        """Return the covariances of the latent field with those of nugget and errors, in place."""
         k.diagonal().add_(self.solver.covariance.nugget)
         if self._errors is not None:
             k.diagonal().add_(torch.from_numpy(self._errors[tuple(known.T)]).double())
+        return k
+
+    def _system(self, known: Index, top: int, left: int) -> System:
+        k = self._noisy(self._between(known, known), known)
         zero = torch.zeros(len(known), dtype=torch.float64)
         return System.factorise(k[None], zero[None], self._columns(known, top, left)[None])
 
@@ -240,7 +258,14 @@ class Surveyed:
         """Return what the observations (n, N) and the drift (p, N) leave of places (N, 2)."""
         white = torch.linalg.solve_triangular(system.lower[0], self._between(known, places), upper=False)
         lost = self._columns(places, top, left).mT - system.drift[0].mT @ white
-        return white, torch.linalg.solve_triangular(system.gram[0], lost, upper=False)
+        drift = torch.linalg.solve_triangular(system.gram[0], lost, upper=False)
+        if self._coefficients is None:
+            return white, drift
+        # Covariates less what kriging makes of them; their coefficients are those of the whole survey.
+        left_over = torch.linalg.solve_triangular(system.lower[0], self._coefficients.at(known), upper=False)
+        mean = torch.linalg.solve_triangular(system.gram[0], system.drift[0].mT @ left_over, upper=False)
+        away = self._coefficients.at(places).mT - left_over.mT @ white - mean.mT @ drift
+        return white, torch.cat([drift, self._coefficients.root().mT @ away])
 
     def _around(self, top: int, left: int) -> Index:
         """Return observed pixels (n, 2) in a window; of a crowd, one in every cell of a few pixels."""
@@ -280,6 +305,13 @@ class Surveyed:
         return self._lags.index_select(0, index.view(-1)).view(index.shape)
 
 
+class State(NamedTuple):
+    """Gains at a moment; see `Gains`."""
+
+    variance: Array
+    gain: Array
+
+
 @dataclass
 class Gains:
     """What each node of a lattice would gain the raster, kept up to date as sites are taken.
@@ -317,6 +349,27 @@ class Gains:
         self._observe(places, self.variance)
         self.surveyed.observed[tuple(places.T)] = True
         self._renew(self._felt(places))
+
+    def release(self, places: Index) -> State:
+        """Take pixels (M, 2) for not observed again, and update the nodes around them; return what was before."""
+        before = State(self.variance.copy(), self.gain.copy())
+        for place in places[:, None]:
+            row, col = place[0].tolist()
+            self.surveyed.observed[row, col] = False
+            node = self.lattice.node_of(*place.T)
+            nodes, fall = self.surveyed.together((int(node[0][0]), int(node[1][0])), place)
+            self.variance.reshape(-1)[nodes] += fall
+            if self.lattice.is_node(row, col):
+                # Known a moment ago, it had none: what the nugget would have left is missing in its fall.
+                tile = self.lattice.tile_of(row, col)
+                self.variance[node] = self.surveyed.errors(tile, place, alone=True).variance
+        self._renew(self._felt(places))
+        return before
+
+    def restore(self, places: Index, before: State) -> None:
+        """Undo the `release` of pixels (M, 2)."""
+        self.surveyed.observed[tuple(places.T)] = True
+        self.variance, self.gain = before
 
     def at(self, rows: Index, cols: Index) -> tuple[Array, Array]:
         """Return gain and latent variance of pixels near each other, on nodes or between them."""
