@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from geonp.methods.base import Method
+    from geonp.methods.errors import Stated
 
     from .options import Reading
 
@@ -33,7 +34,7 @@ class Errors:
     @property
     def files(self) -> list[str]:
         """The raster of errors, where one is named."""
-        return [] if self.stated is None or _number(self.stated) is not None else [self.stated]
+        return [] if self.stated is None or as_number(self.stated) is not None else [self.stated]
 
     def open(self, survey: str, reading: Reading, method: Method) -> tuple[xr.DataArray, Method]:
         """Open a survey, and return it with the method that knows its errors.
@@ -47,17 +48,22 @@ class Errors:
         """
         from geonp.methods.errors import with_errors
 
+        field, stated = self.read(survey, reading)
+        return field, method if stated is None else with_errors(method, stated)
+
+    def read(self, survey: str, reading: Reading) -> tuple[xr.DataArray, Stated | None]:
+        """Open a survey, and its errors where any are stated; see `open`."""
         if self.stated is not None and self.column is not None:
             raise UsageError("--error and --error-column say the same thing in two ways: give one of them")
         if self.column is not None:
             field, errors = reading.open_with_errors(survey, self.column)
-            return field, with_errors(method, errors.rename(f"{survey}: {self.column}"))
+            return field, errors.rename(f"{survey}: {self.column}")
         field = reading.open(survey)
         if self.stated is None:
-            return field, method
-        number = _number(self.stated)
+            return field, None
+        number = as_number(self.stated)
         if number is not None:
-            return field, with_errors(method, number)
+            return field, number
         raster = open_named(self.stated)
         if reading.crs is not None:
             from geonp.io.grid import with_crs
@@ -65,7 +71,14 @@ class Errors:
             raster = with_crs(raster, reading.crs)
         if reading.band and raster.sizes["band"] > max(reading.band) - 1 and raster.sizes["band"] > 1:
             raster = raster.isel(band=[number - 1 for number in reading.band])
-        return field, with_errors(method, raster)
+        return field, raster
+
+
+COLUMN = click.option(
+    "--error-column",
+    metavar="NAME",
+    help="Points: the column or attribute that holds the standard deviation of each one's error.",
+)
 
 
 def errors(command: F) -> F:
@@ -78,11 +91,7 @@ def errors(command: F) -> F:
         help="Standard deviation of the error of every observation, in the units of the survey: a raster on its "
         "pixels, or one number. Those that err more weigh less. Kriging and bundled.",
     )
-    @click.option(
-        "--error-column",
-        metavar="NAME",
-        help="Points: the column or attribute that holds the standard deviation of each one's error.",
-    )
+    @COLUMN
     @functools.wraps(command)
     def run(*args: Any, stated: str | None, error_column: str | None, **options: Any) -> Any:
         return command(*args, errors=Errors(stated, error_column), **options)
@@ -90,7 +99,8 @@ def errors(command: F) -> F:
     return cast(F, run)
 
 
-def _number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
+    """Return the number that `text` is, None where it is the name of a file."""
     try:
         return float(text)
     except ValueError:

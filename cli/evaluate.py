@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
+from geonp.errors import InputError, UsageError
+
 from . import options
 from .covariate import Covariates, covariates
+from .errors import COLUMN, Errors, as_number
 
 if TYPE_CHECKING:
+    import xarray as xr
+
+    from geonp.methods.errors import Stated
     from geonp.scoreboard import Row
 
 METHODS = "kriging,rbf,cubic,linear,nearest"
@@ -104,6 +110,15 @@ def _items(names: Sequence[str], incomplete: str) -> list[CompletionItem]:
     help="Windows of 512 x 512 that are scored of a raster of more than 1024 pixels a side.",
 )
 @covariates
+@click.option(
+    "--error",
+    "stated",
+    multiple=True,
+    metavar="RASTER|NUMBER",
+    help="Standard deviation of the error of every observation, in the units of the raster: a number, a file for each "
+    "raster, or a folder with files of the same names. Methods that take errors are then shown with them too.",
+)
+@COLUMN
 @options.reading
 @options.device
 @options.seed
@@ -123,6 +138,8 @@ def evaluate(
     data_range: float | None,
     windows: int,
     covariates: Covariates,
+    stated: tuple[str, ...],
+    error_column: str | None,
     reading: options.Reading,
     device: str,
     seed: int,
@@ -138,8 +155,9 @@ def evaluate(
     geonp evaluate survey.tif --holdout leave-one-out --methods kriging,pykrige
     geonp evaluate cloudy.tif --truth clear.tif --relative-to cubic
     geonp evaluate rain.tif --covariate dem.tif --methods kriging,cubic
+    geonp evaluate soundings.tif --error error.tif --methods kriging
+    geonp evaluate https://example.org/dem.tif --holdout gaps
     """  # noqa: D301
-    from geonp.errors import InputError, UsageError
     from geonp.evaluation import evaluate as run
     from geonp.methods.choose import NEURAL, choose
     from geonp.scoreboard import check_scores
@@ -152,11 +170,17 @@ def evaluate(
     if model is not None and NEURAL not in names:
         names.insert(0, NEURAL)
     chosen = [choose(n, model if n == NEURAL else None, device=device, seed=seed) for n in names]
-    paths = options.raster_files(rasters)
-    fields = {name: reading.open(str(path)) for name, path in _labelled(paths).items()}
+    paths = _files(rasters)
+    fields: dict[str, xr.DataArray] = {}
+    off: dict[str, Stated] = {}
+    for (name, path), errors in zip(
+        _labelled(paths).items(), _errors(stated, error_column, paths), strict=True
+    ):
+        fields[name], told = errors.read(path, reading)
+        off |= {} if told is None else {name: told}
     known = None
     if truths:
-        known = [reading.open(str(path)) for path in _paired(truths, paths)]
+        known = [reading.open(path) for path in _paired(truths, paths, "truth")]
 
     def tell(row: Row) -> None:
         what = row.failure or f"RMSE {row.score('rmse'):.4g} in {row.seconds:.1f} s"
@@ -175,6 +199,7 @@ def evaluate(
         data_range=data_range,
         covariates=covariates.open(),
         covariate_policy=covariates.policy,
+        errors=off or None,
         progress=None if quiet else tell,
     )
     click.echo(done.to_json() if as_json else done.to_csv() if as_csv else done.to_markdown(scores=columns))
@@ -186,26 +211,46 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _labelled(paths: Sequence[Path]) -> dict[str, Path]:
+def _files(given: Iterable[str]) -> list[str]:
+    """Return the addresses and files that are named, and for folders the rasters in them."""
+    from geonp.io.paths import is_address
+
+    found: list[str] = []
+    for name in given:
+        found += [name] if is_address(name) else map(str, options.raster_files([name]))
+    return found
+
+
+def _labelled(paths: Sequence[str]) -> dict[str, str]:
     """Return files by name: as short as tells them apart."""
     if len(paths) == 1:
-        return {paths[0].name: paths[0]}
-    stems = [path.stem for path in paths]
-    shown = stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+        return {Path(paths[0]).name: paths[0]}
+    stems = [Path(path).stem for path in paths]
+    shown = stems if len(set(stems)) == len(stems) else paths
     return dict(zip(shown, paths, strict=True))
 
 
-def _paired(truths: Sequence[str], paths: Sequence[Path]) -> list[Path]:
-    """Return the truth of every raster: in their order, or by name from a folder."""
-    from geonp.errors import UsageError
+def _errors(stated: Sequence[str], column: str | None, paths: Sequence[str]) -> list[Errors]:
+    """Return what is said of the errors of every raster."""
+    if not stated or as_number(stated[0]) is not None:
+        if len(stated) > 1:
+            raise UsageError(
+                f"--error is one number for all, or a file for each raster; got {', '.join(stated)}"
+            )
+        return [Errors(stated[0] if stated else None, column)] * len(paths)
+    return [Errors(path, column) for path in _paired(stated, paths, "error")]
 
-    if len(truths) == 1 and Path(truths[0]).is_dir() and Path(truths[0]).suffix != ".zarr":
-        inside = {path.stem: path for path in options.raster_files(truths)}
-        lacking = [path.stem for path in paths if path.stem not in inside]
+
+def _paired(given: Sequence[str], paths: Sequence[str], word: str) -> list[str]:
+    """Return the truth (or another `word`) of every raster: in their order, or by name from a folder."""
+    if len(given) == 1 and Path(given[0]).is_dir() and Path(given[0]).suffix != ".zarr":
+        inside = {Path(path).stem: path for path in _files(given)}
+        stems = [Path(path).stem for path in paths]
+        lacking = [stem for stem in stems if stem not in inside]
         if lacking:
-            raise UsageError(f"{truths[0]}: holds no truth called {', '.join(lacking)}")
-        return [inside[path.stem] for path in paths]
-    found = options.raster_files(truths)
+            raise UsageError(f"{given[0]}: holds no {word} called {', '.join(lacking)}")
+        return [inside[stem] for stem in stems]
+    found = _files(given)
     if len(found) != len(paths):
-        raise UsageError(f"{len(found)} truth(s) for {len(paths)} raster(s); give --truth once for each")
+        raise UsageError(f"{len(found)} {word}(s) for {len(paths)} raster(s); give --{word} once for each")
     return found

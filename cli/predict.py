@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
-from .covariate import Covariates, covariates, say
-from .errors import Errors, errors
+from .covariate import say
+from .known import Known, known
 from .memory import TILE, expect, machine
 from .resume import OPTION as RESUME
 from .resume import keeping
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 @click.option("--std", type=options.OUT, help="Standard deviation too, GeoTIFF.")
 @click.option("--status", type=options.OUT, help="Observed, interpolated or extrapolated, GeoTIFF.")
 @options.method
-@covariates
-@errors
+@known
 @options.reading
 @TILE
 @RESUME
@@ -64,8 +63,7 @@ def predict(
     std: Path | None,
     status: Path | None,
     method: Method,
-    covariates: Covariates,
-    errors: Errors,
+    known: Known,
     reading: options.Reading,
     tile: int | None,
     resumed: bool,
@@ -100,15 +98,13 @@ def predict(
         )
     paths = [container] if container else list(rasters.values())
     suffixes = CONTAINER_SUFFIXES if container else RASTER_SUFFIXES
-    inputs = [survey, *covariates.files, *errors.files]
-    check_outputs(paths, overwrite=overwrite, inputs=inputs, suffixes=suffixes)
+    check_outputs(paths, overwrite=overwrite, inputs=[survey, *known.files], suffixes=suffixes)
     if style and container:
         raise click.UsageError("--style is for GeoTIFF outputs (-o, --mean)")
     styled = Styled(rasters, survey, overwrite) if style else None
     start = time.perf_counter()
-    field, method = errors.open(survey, reading, method)
+    field, method = known.open(survey, reading, method)
     variance = (container is not None and method.has_variance) or bool({"variance", "std"} & set(rasters))
-    method = covariates.apply(method)
     with (
         machine() as allowed,
         crew(scheduler, keep_going, resumed) as workers,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
-from .errors import Errors, errors
+from .covariate import say
+from .known import Known, known
 
 if TYPE_CHECKING:
     from geonp.methods.base import Method
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     help="out.tif (one band each), or out.zarr or out.nc (a dimension `realisation`).",
 )
 @options.method
-@errors
+@known
 @options.reading
 @options.tile
 @click.option(
@@ -41,7 +42,7 @@ def simulate(
     count: int,
     output: Path,
     method: Method,
-    errors: Errors,
+    known: Known,
     reading: options.Reading,
     tile: int,
     creation: tuple[str, ...],
@@ -59,6 +60,7 @@ def simulate(
     geonp simulate survey.tif -n 50 --seed 1 -o realisations.tif
     geonp simulate survey.tif -n 50 --method kriging --latent -o surface.nc
     geonp simulate survey.tif -n 50 --error error.tif -o realisations.zarr
+    geonp simulate stations.tif -n 50 --covariate dem.tif -o realisations.zarr
     """  # noqa: D301
     from geonp.errors import UsageError
     from geonp.field import grid_shape
@@ -67,12 +69,13 @@ def simulate(
     from geonp.io.realisations import SUFFIXES, realisation_writer
     from geonp.simulation import begin
 
-    check_outputs([output], overwrite=overwrite, inputs=[survey, *errors.files], suffixes=SUFFIXES)
+    check_outputs([output], overwrite=overwrite, inputs=[survey, *known.files], suffixes=SUFFIXES)
     if creation and output.suffix.lower() not in RASTER_SUFFIXES:
         raise UsageError("--co is for GeoTIFF outputs (-o out.tif)")
     start = time.perf_counter()
-    field, method = errors.open(survey, reading, method)
+    field, method = known.open(survey, reading, method)
     ready = begin(field, method, count, seed=getattr(method, "seed", 0), tile=tile)
+    say(ready.completion.method, quiet)
     tags = ready.describe()
     writer = realisation_writer(
         output,

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from geonp.errors import UsageError
 
 from . import options
+from .known import Known, known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +73,7 @@ _SHOWN = {
     help="Believe kriging's deviations; else they are scaled where observations surprise it.",
 )
 @options.method
+@known
 @options.reading
 @options.overwrite
 @options.as_json
@@ -91,6 +93,7 @@ def suggest(
     min_distance: float,
     stationary: bool,
     method: Method,
+    known: Known,
     reading: options.Reading,
     overwrite: bool,
     as_json: bool,
@@ -108,10 +111,14 @@ def suggest(
     geonp suggest survey.tif --lines -n 5 --length 2000 -o lines.gpkg
     geonp suggest survey.tif -n 20 --mask lakes.tif --min-distance 500 -o sites.geojson
     geonp suggest survey.tif -n 5 --cost hours.tif
+    geonp suggest stations.tif -n 20 --covariate dem.tif -o sites.gpkg
+    geonp suggest soundings.tif -n 20 --error error.tif -o sites.gpkg
     """  # noqa: D301
     from geonp.io import open_field
     from geonp.io.outputs import check_outputs
     from geonp.io.sites import SUFFIXES, write_lines, write_sites
+    from geonp.methods.covaried import Covaried
+    from geonp.methods.flagship import Flagship
     from geonp.methods.kriging import Kriging
     from geonp.suggestion import describe, suggest_lines
     from geonp.suggestion import suggest as suggest_sites
@@ -122,22 +129,23 @@ def suggest(
     astray = [_LINES[name] for name, value in given.items() if value is not None and not as_lines]
     if astray:
         raise UsageError(f"{astray[0]} is for lines; add --lines, or leave it out")
-    inputs = [path for path in (survey, mask, cost) if path is not None]
+    inputs = [path for path in (survey, mask, cost, *known.files) if path is not None]
     if output is not None:
         check_outputs([output], overwrite=overwrite, inputs=inputs, suffixes=SUFFIXES)
     chosen = _chosen(method)
     threshold = above if above is not None else below
     start = time.perf_counter()
-    field = reading.open(survey)
+    field, informed = known.open(survey, reading, chosen)
+    assert isinstance(informed, Kriging | Flagship | Covaried)
     rasters = [None if path is None else open_field(path) for path in (mask, cost)]
     found: Sequence[Site] | Sequence[Line]
     if as_lines:
-        if not isinstance(chosen, Kriging):
+        if isinstance(informed, Flagship):
             raise UsageError("lines are chosen by kriging's variance; leave --method bundled out")
         found = suggest_lines(
             field,
             count or 5,
-            chosen,
+            informed,
             length=length,
             spacing=spacing,
             mask=rasters[0],
@@ -151,7 +159,7 @@ def suggest(
         found = suggest_sites(
             field,
             count or 20,
-            chosen,
+            informed,
             mask=rasters[0],
             cost=rasters[1],
             min_distance=min_distance,

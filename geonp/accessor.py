@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import xarray as xr
 
 from geonp._loading import undisturbed
-from geonp.errors import InputError
+from geonp.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from geonp.methods.base import Method
@@ -127,18 +127,22 @@ class DatasetAccessor:
         keep_observed: bool = True,
         covariates: xr.DataArray | Sequence[xr.DataArray] = (),
         covariate_policy: Policy = "auto",
+        errors: Stated | Mapping[str, Stated] | None = None,
         device: Device = "auto",
         seed: int = 0,
     ) -> xr.Dataset:
         """Complete every floating variable on the grid and add `<name>_variance`, linked by CF attributes.
 
         Variables without two spatial dimensions, and those that are not floating, are left as they are.
-        Parameters and errors are those of `array.geonp.complete`.
+        Parameters and errors are those of `array.geonp.complete`; `errors` are the same for all variables, or told by
+        a variable's name (a dict, or a data set), and those that are not named have none.
 
         Raises
         ------
         InputError
             If there is no floating variable on a grid.
+        UsageError
+            If errors are told of what is no such variable.
         """
         from geonp.io.cf import link_variance
 
@@ -147,6 +151,12 @@ class DatasetAccessor:
             raise InputError(
                 f"no floating variable with two spatial dimensions among {sorted(map(str, self._dataset))}; "
                 "name the dimensions y and x (or lat and lon), and convert integers with .astype('f4')"
+            )
+        stated = dict(errors) if isinstance(errors, Mapping) else dict.fromkeys(names, errors)
+        if astray := [name for name in stated if name not in names]:
+            raise UsageError(
+                f"errors are told of {', '.join(map(str, astray))}, and the variables that are completed are "
+                f"{', '.join(names)}; name errors like the variables"
             )
         out = self._dataset.copy()
         for name in names:
@@ -159,6 +169,7 @@ class DatasetAccessor:
                 keep_observed=keep_observed,
                 covariates=covariates,
                 covariate_policy=covariate_policy,
+                errors=stated.get(name),
                 device=device,
                 seed=seed,
             )

@@ -14,7 +14,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
-from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import binary_dilation, map_coordinates
 from scipy.spatial import QhullError
 
@@ -310,6 +309,8 @@ def _fill(values: Values) -> int:
     hole = ~np.isfinite(values)
     if not hole.any() or hole.mean() > _FEW:
         return 0
+    from scipy.interpolate import LinearNDInterpolator  # large, and hardly ever needed
+
     ring = binary_dilation(hole, np.ones((3, 3), bool)) & ~hole
     at, wanted = np.argwhere(ring), np.argwhere(hole)
     try:

@@ -6,39 +6,37 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from geonp.align import Truth, beside
-from geonp.errors import GeonpError, GeonpWarning, InputError, MissingCRSWarning, UsageError
+from geonp.errors import GeonpError, GeonpWarning, MissingCRSWarning, UsageError
 from geonp.field import Window, as_field, grid_shape, load, warn_without_crs, windows
-from geonp.leaveoneout import leave_one_out, places_left_out
-from geonp.masks import Context, HoldOut, Mask, hold_out, parse_context
+from geonp.heldout import LEAVE_ONE_OUT, TRUTH, How, Seen, Trial, begin, how_of
+from geonp.leaveoneout import leave_one_out
+from geonp.masks import Context, HoldOut
 from geonp.methods.base import Method
 from geonp.methods.choose import choose
 from geonp.methods.covaried import Covaried, with_covariates
+from geonp.methods.errors import Errors, Stated, takes_errors, with_errors
 from geonp.metrics import score
 from geonp.predict import complete
-from geonp.resampling import Blocks, block_side
+from geonp.resampling import Blocks
 from geonp.scoreboard import Evaluation, Row
 
 WHOLE_UP_TO = 1024
 WINDOW = 512
-LEAVE_ONE_OUT = "leave-one-out"
-TRUTH = "truth"
-WITH = " + covariates"
-HOLDOUTS = (*map(str, HoldOut), LEAVE_ONE_OUT)
-SCATTERED, MOST = Context(0.125, 0.125), Context(0.8, 0.8)
-"""What stays, unless it is said: of a dense raster whose pixels are hidden one by one, and of any other."""
+WITH, TOLD = " + covariates", " + errors"
 
 _LOOKED_AT = 64
 _ENOUGH = 100
 _WARM_UP = 24
 
 Fields = xr.DataArray | Sequence[xr.DataArray] | Mapping[str, xr.DataArray]
+AllErrors = Stated | Sequence[Stated] | Mapping[str, Stated]
 
 
 def evaluate(
@@ -55,6 +53,7 @@ def evaluate(
     data_range: float | None = None,
     covariates: xr.DataArray | Sequence[xr.DataArray] = (),
     covariate_policy: str = "auto",
+    errors: AllErrors | None = None,
     progress: Callable[[Row], None] | None = None,
 ) -> Evaluation:
     """Hide observed pixels, complete every field with every method, and score the hidden pixels.
@@ -83,6 +82,9 @@ def evaluate(
     covariates : rasters that the fields follow (`geonp.methods.covaried.with_covariates`). Every method is
         then compared without and with them, and what they gain stands beside it.
     covariate_policy : `auto`, `always` or `never`.
+    errors : standard deviations of the errors of the observations (`geonp.methods.errors.with_errors`): one number for
+        all fields, or a raster for each, in the same order or under the same names. Every method that takes errors is
+        then compared without and with them.
     progress : called with every row as soon as it is there.
 
     Returns
@@ -91,19 +93,32 @@ def evaluate(
         A method that fails on a raster has a row that says why. Before a method is timed it completes a
         corner of the raster, so that what it loads once is not counted.
 
+    Notes
+    -----
+    What is hidden is an observation, error and all. A method that was not told of errors predicts observations: their
+    errors are in its nugget. One that was told predicts what a measurement free of error would find, so that the
+    variance of the hidden observation's own error is added to the one that is scored. Against a truth none is added.
+
     Raises
     ------
     UsageError
-        If the context, the hold-out, a method or the reference is not understood, or nothing is given.
+        If the context, the hold-out, a method or the reference is not understood, nothing is given, or errors are
+        stated and no method takes them.
     InputError
-        If a field has no two spatial dimensions, or a truth lies on another grid (see `geonp.align.beside`).
+        If a field has no two spatial dimensions, a truth lies on another grid (see `geonp.align.beside`), or errors do
+        (see `geonp.methods.errors.Errors`).
 
     Warns
     -----
     GeonpWarning
         If a truth covers another area than its field.
     """
-    named, chosen = _named(fields), _labelled(methods, covariates, covariate_policy)
+    named, plain = _named(fields), [choose(method) for method in methods]
+    stated = {} if errors is None else _stated(errors, named)
+    labelled = {
+        name: _labelled(plain, covariates, covariate_policy, stated.get(name)) for name in named if plain
+    }
+    chosen = next(iter(labelled.values()), {})
     if not named or not chosen:
         raise UsageError("an evaluation needs a raster and a method at least")
     if reference is None:
@@ -114,46 +129,24 @@ def evaluate(
         raise UsageError(f"blocks of {side} pixels, {most_windows} windows: both must be 1 or more")
     if data_range is not None and not data_range > 0:
         raise UsageError(f"a data range of {data_range} is impossible; give the peak, such as 255")
-    how = _how(holdout, context, side, truth is not None)
+    how = how_of(holdout, context, side, truth is not None)
     truths = {} if truth is None else _truths(truth, named)
     rows, trials = [], []
     for index, (name, one) in enumerate(named.items()):
         warn_without_crs(one)
         rng = np.random.default_rng([seed, index])
+        own = labelled[name]
         for window in _windows(one, truths.get(name), most_windows, rng):
-            trial = _begin(load(one, window), window, truths.get(name), how, chosen, rng)
+            trial = begin(Seen.of(one, window, stated.get(name)), truths.get(name), how, own, rng)
             trials.append((trial.context, trial.part, trial.whole))
-            for row in _compare(trial, Row(name, window, ""), chosen, data_range):
+            for row in _compare(trial, Row(name, window, ""), own, data_range):
                 rows.append(row)
                 if progress is not None:
                     progress(row)
     return Evaluation(tuple(rows), _context(trials, how), how.holdout, seed, reference)
 
 
-@dataclass(frozen=True)
-class _How:
-    """How pixels are hidden; a context of None is chosen raster by raster."""
-
-    holdout: str
-    context: Context | None
-    side: int
-
-
-def _how(holdout: HoldOut | str, context: str | float | Context | None, side: int, truth: bool) -> _How:
-    if holdout not in HOLDOUTS:
-        raise UsageError(f"there is no hold-out {holdout!r}; choose from {', '.join(HOLDOUTS)}")
-    if truth and (context is not None or holdout != HoldOut.RANDOM):
-        raise UsageError(
-            "with a truth nothing is hidden: the gaps of the survey are scored; leave out the context and the "
-            "hold-out, or the truth"
-        )
-    if holdout == LEAVE_ONE_OUT and context is not None:
-        raise UsageError("leave-one-out hides one observation at a time; leave out the context")
-    wanted = context if isinstance(context, Context) or context is None else parse_context(context)
-    return _How(TRUTH if truth else str(holdout), wanted, side)
-
-
-def _context(trials: Sequence[tuple[str, int, int]], how: _How) -> str:
+def _context(trials: Sequence[tuple[str, int, int]], how: How) -> str:
     """Return how much the methods saw of all rasters together, as a text."""
     part, whole = sum(part for _, part, _ in trials), sum(whole for _, _, whole in trials)
     if how.holdout == LEAVE_ONE_OUT:
@@ -187,17 +180,44 @@ def _truths(truth: Fields, named: Mapping[str, xr.DataArray]) -> dict[str, Truth
     return {name: beside(one, named[name]) for name, one in zip(named, given, strict=True)}
 
 
+def _stated(errors: AllErrors, named: Mapping[str, xr.DataArray]) -> dict[str, Stated]:
+    """Return the errors of every field by the field's name."""
+    if isinstance(errors, Mapping):
+        lacking = [name for name in named if name not in errors]
+        if lacking:
+            raise UsageError(f"there are no errors for {', '.join(lacking)}; name errors like their surveys")
+        found: dict[str, Stated] = {name: errors[name] for name in named}
+    elif isinstance(errors, xr.DataArray) or not isinstance(errors, Sequence):
+        found = dict.fromkeys(named, errors)
+    elif len(errors) == len(named):
+        found = dict(zip(named, errors, strict=True))
+    else:
+        raise UsageError(
+            f"{len(errors)} error(s) for {len(named)} raster(s); give one for each, in their order"
+        )
+    for name, one in found.items():
+        Errors.of(one, named[name])  # refuses what lies on another grid before anything is hidden
+    return found
+
+
 def _labelled(
-    methods: Sequence[Method | str], covariates: xr.DataArray | Sequence[xr.DataArray], policy: str
+    methods: Sequence[Method],
+    covariates: xr.DataArray | Sequence[xr.DataArray],
+    policy: str,
+    errors: Stated | None,
 ) -> dict[str, Method]:
-    """Return the methods by name, each followed by itself with covariates where there are any."""
-    chosen = [choose(method) for method in methods]
+    """Return the methods by name, each followed by itself with covariates, and told of errors, where there are any."""
+    if errors is not None and not any(map(takes_errors, methods)):
+        raise UsageError("none of the methods takes errors of observations; add kriging or bundled")
     found = {}
-    for name, method in zip(_unique([method.name for method in chosen]), chosen, strict=True):
+    for name, method in zip(_unique([method.name for method in methods]), methods, strict=True):
         found[name] = method
-        informed = with_covariates(method, covariates, policy)
+        informed, label = with_covariates(method, covariates, policy), name
         if informed is not method:
-            found[f"{name}{WITH}"] = informed
+            label = f"{name}{WITH}"
+            found[label] = informed
+        if errors is not None and takes_errors(method):
+            found[f"{label}{TOLD}"] = with_errors(informed, errors)
     return found
 
 
@@ -230,95 +250,8 @@ def _windows(
     return [*full] or [max(counted, key=lambda entry: entry[0])[1]]
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What the methods are given of one raster or window, and what is scored.
-
-    Parameters
-    ----------
-    truth, given : (band, y, x).
-    hidden : (band, y, x) or (y, x), the pixels to score.
-    context : how much stayed of the observed pixels, as a text.
-    part, whole : pixels observed of all, against a truth; left out of those observed, one by one.
-    one_out : whether the hidden pixels are left out one by one; nothing is hidden then from `given`.
-    side : of the blocks that are drawn together for an interval.
-    failure : why there is nothing to score; the other fields are empty then.
-    """
-
-    truth: xr.DataArray
-    given: xr.DataArray
-    hidden: NDArray[np.bool_]
-    context: str = ""
-    part: int = 0
-    whole: int = 0
-    one_out: bool = False
-    side: int = 1
-    failure: str = field(default="")
-
-
-def _begin(
-    seen: xr.DataArray,
-    window: Window | None,
-    truth: Truth | None,
-    how: _How,
-    methods: Mapping[str, Method],
-    rng: np.random.Generator,
-) -> _Trial:
-    observed = np.isfinite(seen.values).any(0)
-    try:
-        if truth is not None:
-            return _against(seen, window or Window.whole(grid_shape(seen)), truth)
-        if not observed.any():
-            raise InputError(
-                f"none of {observed.size} pixels is observed, so that none can be hidden and scored; check the "
-                "band (--band) and the nodata value (--nodata)"
-            )
-        if how.holdout == LEAVE_ONE_OUT:
-            plain = [m.base if isinstance(m, Covaried) else m for m in methods.values()]
-            places = places_left_out(observed, plain, rng)
-            side = block_side(observed, observed)
-            counts = int(places.sum()), int(observed.sum())
-            return _Trial(seen, seen, places, "", *counts, one_out=True, side=side)
-        hidden, context = _hide(observed, how, rng)
-    except GeonpError as error:
-        return _Trial(seen, seen, np.zeros_like(observed), failure=str(error))
-    given = seen.copy(data=np.where(hidden, np.float32(np.nan), seen.values))
-    side = block_side(observed & ~hidden, hidden)
-    return _Trial(seen, given, hidden, str(context), side=side)
-
-
-def _hide(observed: Mask, how: _How, rng: np.random.Generator) -> tuple[Mask, Context]:
-    total = int(observed.sum())
-    if total < 2:
-        raise InputError(
-            "a single pixel is observed: none can be hidden and scored; give the truth of the gaps (--truth)"
-        )
-    scattered = how.holdout == HoldOut.RANDOM and 2 * total >= observed.size
-    context = how.context or (SCATTERED if scattered else MOST)
-    seen = context.draw(rng, total)
-    if seen == total:
-        raise InputError(
-            f"a context of {context} leaves none of {total} observed pixels to be hidden and scored; give a "
-            f"smaller one (--context {total // 2}), or the truth of the gaps (--truth)"
-        )
-    return hold_out(HoldOut(how.holdout), observed, 1 - seen / total, rng, how.side), context
-
-
-def _against(seen: xr.DataArray, window: Window, truth: Truth) -> _Trial:
-    known = seen.copy(data=truth.load(window))
-    observed = np.isfinite(seen.values)
-    hidden = np.isfinite(known.values) & ~observed
-    if not hidden.any():
-        raise InputError(
-            "no pixel is hidden: the survey is observed wherever the truth is known; leave out the truth "
-            "(--truth) to hold back a part of the survey"
-        )
-    side = block_side(observed.any(0), hidden.any(0))
-    return _Trial(known, seen, hidden, "", int(observed.sum()), observed.size, side=side)
-
-
 def _compare(
-    trial: _Trial, here: Row, methods: Mapping[str, Method], data_range: float | None
+    trial: Trial, here: Row, methods: Mapping[str, Method], data_range: float | None
 ) -> Iterator[Row]:
     if trial.failure:
         yield from (replace(here, method=name, failure=trial.failure) for name in methods)
@@ -331,13 +264,21 @@ def _compare(
         yield _run(trial, method, replace(here, method=name), data_range)
 
 
-def _run(trial: _Trial, method: Method, row: Row, data_range: float | None) -> Row:
+def _run(trial: Trial, method: Method, row: Row, data_range: float | None) -> Row:
     start = time.perf_counter()
     truth, hidden = trial.truth.values, trial.hidden
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", GeonpWarning)
-            mean, variance = _predict(trial, method)
+            informed, errors = trial.seen.told(method)
+            mean, variance = _predict(trial, informed)
+        if (
+            variance is not None
+            and errors is not None
+            and trial.truth is trial.seen.field
+            and not trial.one_out
+        ):
+            variance = variance + errors  # what is hidden was measured with them
         seconds = time.perf_counter() - start
         scores = score(truth, mean, variance, hidden, data_range)
         blocks = Blocks.of(truth, mean, variance, hidden, trial.side)
@@ -351,7 +292,7 @@ def _run(trial: _Trial, method: Method, row: Row, data_range: float | None) -> R
     return replace(row, scores=scores, filled=filled, seconds=seconds, note=note, blocks=blocks)
 
 
-def _predict(trial: _Trial, method: Method) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
+def _predict(trial: Trial, method: Method) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
     if trial.one_out:
         if isinstance(method, Covaried):
             method = method.settle(trial.given).alone()

@@ -14,16 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from geonp.draws import Drawing, Drawn, Given, Source
 from geonp.errors import GeonpWarning, MethodError, UsageError
 from geonp.field import Window, as_field, grid_shape, load, spacing, windows
-from geonp.kriging.board import Pixels
-from geonp.kriging.raster import RasterKriging
-from geonp.kriging.simulate import Draw, Simulator
-from geonp.kriging.survey import Block
 from geonp.methods.base import Method, Place, Values
 from geonp.methods.choose import choose
 from geonp.methods.flagship import Flagship
 from geonp.methods.kriging import Kriging
+from geonp.methods.wrapped import Wrapped, innermost
 from geonp.predict import DEFAULT_TILE, Completion
 from geonp.predict import begin as complete_later
 
@@ -45,7 +43,8 @@ def simulate(
     Parameters
     ----------
     field : DataArray with two spatial dimensions, NaN where not observed; other dimensions are bands.
-    method : how to complete it: `kriging`, `bundled`, or an object of one of their classes.
+    method : how to complete it: `kriging`, `bundled`, an object of one of their classes, or one of them with covariates
+        (`geonp.with_covariates`).
     n : how many realisations.
     seed : of the realisations; number k of a seed is the same whatever `n` and `tile` are.
     tile : side in pixels of the windows.
@@ -77,7 +76,8 @@ def simulate(
     Kriging: u + K (z - u), with u an unconditional field and K the kriging operator, which is exact in mean, variance
     and covariance (`geonp.kriging.simulate`). Bundled: mean + deviation x (r - k) / s, with r a realisation, k the mean
     and s the deviation of the kriging that the network corrects: mean and variance are the network's, correlations
-    kriging's.
+    kriging's. With covariates, kriging estimates their coefficients anew in every realisation, with the field; the
+    network's come from a regression, drawn from what is known of them, and shared by all pixels of a realisation.
     """
     field = as_field(field)
     out = np.empty((n if n > 0 else 0, *field.shape), np.float32)
@@ -105,15 +105,13 @@ def begin(
     """
     if n < 1:
         raise UsageError(f"{n} realisations are none; ask for 1 or more (-n 50)")
-    if not isinstance(method, Kriging | Flagship):
+    if not isinstance(innermost(method), Kriging | Flagship):
         raise MethodError(
             f"method '{method.name}' has no covariance to draw realisations with; use --method kriging or bundled"
         )
     if seed < 0:
         raise UsageError(f"a seed is a whole number of 0 or more, got {seed} (--seed 1)")
-    if isinstance(method, Kriging) and latent:
-        method = replace(method, noise=False)
-    completion = complete_later(field, method, variance=True, tile=tile)
+    completion = complete_later(field, _latent(method) if latent else method, variance=True, tile=tile)
     few = np.flatnonzero((completion.summary.observed > 0) & (completion.summary.observed < 3))
     if len(few) and completion.summary.pixels > 2:
         warnings.warn(
@@ -121,8 +119,20 @@ def begin(
             GeonpWarning,
             stacklevel=3,
         )
-    bands = _bands(completion, seed, latent, memory)
-    return Realisations(completion, n, seed, bands, memory)
+    ready = completion.method
+    if ready is None:
+        return Realisations(completion, n, seed, (), None, memory)
+    constant = completion.summary.constant
+    numbers = tuple(np.flatnonzero(np.ones_like(constant) if ready.joint else ~constant).tolist())
+    source = Drawing(numbers, seed, latent, memory).source(ready)
+    return Realisations(completion, n, seed, numbers, source, memory)
+
+
+def _latent(method: Method) -> Method:
+    """Return `method` without the nugget in its variance, where it can leave it out."""
+    if isinstance(method, Wrapped):
+        return replace(method, base=_latent(method.base))
+    return replace(method, noise=False) if isinstance(method, Kriging) else method
 
 
 @dataclass(frozen=True)
@@ -142,14 +152,16 @@ class Realisations:
     ----------
     completion : the field, and the method prepared for it.
     n, seed : how many, and from which seed.
-    bands : what simulates each band that the method completes.
+    numbers : of the bands that the method completes, from 0.
+    source : what draws them; None where nothing is to be drawn.
     memory : bytes that what is drawn together may take.
     """
 
     completion: Completion
     n: int
     seed: int
-    bands: tuple[Band, ...]
+    numbers: tuple[int, ...]
+    source: Source | None
     memory: int = MEMORY
 
     def describe(self) -> dict[str, str]:
@@ -158,18 +170,19 @@ class Realisations:
         told = self.completion.describe() | {"realisations": str(self.n), "realisations_seed": str(self.seed)}
         drawn_too = self.completion.method is not None and self.completion.method.filters
         told["observed_pixels"] = "drawn where their error is not 0, else kept" if drawn_too else "kept"
-        for number, band in enumerate(self.bands, 1):
-            told[f"fields_{number}"] = drawn[band.simulator.embedding is not None]
-            told["nugget"] = "in" if band.simulator.noise else "out"
+        simulators = () if self.source is None else self.source.simulators[: len(self.numbers)]
+        for number, simulator in enumerate(simulators, 1):
+            told[f"fields_{number}"] = drawn[simulator.embedding is not None]
+            told["nugget"] = "in" if simulator.noise else "out"
         return told
 
     def __iter__(self) -> Iterator[Piece]:
         together = self._together()
         for first in range(0, self.n, together):
             numbers = range(first, min(first + together, self.n))
-            draws = [band.simulator.draw(numbers) for band in self.bands]
+            drawn = None if self.source is None else self.source.draw(numbers)
             for window in windows(grid_shape(self.completion.field), self.completion.tile):
-                yield Piece(window, first, self._window(window, draws, len(numbers)))
+                yield Piece(window, first, self._window(window, drawn, len(numbers)))
 
     def _together(self) -> int:
         """Return how many realisations are drawn at a time: an even number, since fields come in pairs."""
@@ -177,12 +190,13 @@ class Realisations:
         halo = 0 if self.completion.method is None else self.completion.method.halo
         side = self.completion.tile + 2 * halo
         pixels = min(rows, side) * min(cols, side) * 6
-        if any(band.simulator.embedding is not None for band in self.bands):
+        simulators = () if self.source is None else self.source.simulators
+        if any(simulator.embedding is not None for simulator in simulators):
             pixels += rows * cols
-        fit = self.memory // (4 * pixels * max(len(self.bands), 1))
+        fit = self.memory // (4 * pixels * max(len(simulators), 1))
         return max(2, fit - fit % 2)
 
-    def _window(self, window: Window, draws: list[Draw], count: int) -> Values:
+    def _window(self, window: Window, drawn: Drawn | None, count: int) -> Values:
         completion, shape = self.completion, grid_shape(self.completion.field)
         halo = 0 if completion.method is None else completion.method.halo
         place = Place(shape, window.grow(halo, shape), window)
@@ -191,111 +205,13 @@ class Realisations:
         out = np.full((count, *inside.shape), np.nan, np.float32)
         for i in np.flatnonzero(completion.summary.constant):
             out[:, i] = completion.summary.mean[i]
-        method = completion.method
-        own = values[[band.number for band in self.bands]]
-        known = np.isfinite(inside)
-        if method is not None and self.bands and (method.filters or np.isnan(own[:, *place.inside]).any()):
-            errors = _error_variances(method, own, place.given)
+        method, known = completion.method, np.isfinite(inside)
+        if method is None or self.source is None or drawn is None:
+            return np.where(known, inside, out)
+        own = values[list(self.numbers)]
+        if method.filters or np.isnan(own[:, *place.inside]).any():
+            errors = self.source.error_variances(own, place.given)
             if errors is not None:
-                known[[band.number for band in self.bands]] &= ~(errors[:, *place.inside] > 0)
-            self._fill(out, values, errors, place, draws, method)
+                known[list(self.numbers)] &= ~(errors[:, *place.inside] > 0)
+            out[:, list(self.numbers)] = drawn(Given(own, errors, spacing(completion.field), place))
         return np.where(known, inside, out)
-
-    def _fill(
-        self,
-        out: Values,
-        values: Values,
-        errors: Values | None,
-        place: Place,
-        draws: list[Draw],
-        method: Method,
-    ) -> None:
-        """Put the realisations of every band that the method completes into `out` (R, band, y, x)."""
-        step = spacing(self.completion.field)
-        done = None
-        wanted = Pixels(place.wanted.row, place.wanted.col, *place.wanted.shape)
-        for band, draw in zip(self.bands, draws, strict=True):
-            seen = np.isfinite(values[list(band.together)]).all(0)
-            known = np.where(seen, values[band.number], np.float32(np.nan))
-            drift = None
-            if isinstance(method, Kriging) and method.trend is not None:
-                drift = method.trend.window(place.given)
-            off = None if errors is None else errors[self.bands.index(band)]
-            found = draw.condition(Block(place.given.row, place.given.col, known, drift, off), wanted)
-            if not band.corrected:
-                out[:, band.number] = found.values
-                continue
-            if done is None:
-                done = method.complete(values[[b.number for b in self.bands]], step, place)
-            assert done.variance is not None
-            index = self.bands.index(band)
-            deviation = np.sqrt(found.variance + (0 if draw.simulator.noise else band.nugget))
-            factor = np.sqrt(np.maximum(done.variance[index], 0)) / np.where(deviation > 0, deviation, 1)
-            out[:, band.number] = done.mean[index] + factor * (found.values - found.mean)
-
-
-@dataclass(frozen=True)
-class Band:
-    """What simulates one band.
-
-    Parameters
-    ----------
-    number : of the band in the field, from 0.
-    together : bands that a pixel must be observed in to count as observed.
-    simulator : of its kriging.
-    corrected : whether a network corrects that kriging.
-    """
-
-    number: int
-    together: tuple[int, ...]
-    simulator: Simulator
-    corrected: bool
-
-    @property
-    def nugget(self) -> float:
-        """Variance of the observable that the latent field has not."""
-        return self.simulator.kriging.solver.covariance.nugget
-
-
-def _error_variances(method: Method, values: Values, window: Window) -> Values | None:
-    assert isinstance(method, Kriging | Flagship)
-    return method.error_variances(values, window)
-
-
-def krigings(method: Method) -> list[tuple[RasterKriging, bool, int]]:
-    """Return the kriging of every band of a prepared method, whether a network corrects it, and its group's size.
-
-    Raises
-    ------
-    MethodError
-        If the method has no kriging.
-    """
-    if isinstance(method, Kriging):
-        return [(band, False, 1) for band in method.bands]
-    if isinstance(method, Flagship):
-        found: list[tuple[RasterKriging, bool, int]] = []
-        for group in method.groups:
-            own = group.krigings if group.alone is None else group.alone.bands
-            size = len(own) if group.alone is None else 1
-            found += [(kriging, group.alone is None, size) for kriging in own]
-        return found
-    raise MethodError(f"method '{method.name}' has no covariance; use --method kriging or bundled")
-
-
-def _bands(completion: Completion, seed: int, latent: bool, memory: int) -> tuple[Band, ...]:
-    method = completion.method
-    if method is None:
-        return ()
-    every = method.joint
-    numbers = np.flatnonzero(
-        np.ones_like(completion.summary.constant) if every else ~completion.summary.constant
-    )
-    noise = not latent and not (isinstance(method, Kriging) and not method.noise)
-    out = []
-    for index, (kriging, corrected, size) in enumerate(krigings(method)):
-        first = index - index % size
-        together = tuple(int(numbers[i]) for i in range(first, first + size))
-        number = int(numbers[index])
-        simulator = Simulator.of(kriging, seed=seed, band=number, noise=noise, memory=memory)
-        out.append(Band(number, together, simulator, corrected))
-    return tuple(out)

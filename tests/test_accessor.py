@@ -82,3 +82,22 @@ def test_an_unknown_method_is_a_usage_error(survey: xr.DataArray) -> None:
         survey.geonp.complete("krigin")
     with pytest.raises(geonp.GeonpError, match="takes no model"):
         survey.geonp.complete("cubic", model="model.safetensors")
+
+
+def test_errors_of_a_dataset_are_told_by_name_or_for_all(survey: xr.DataArray) -> None:
+    part = survey[:24, :20]
+    data = xr.Dataset({"depth": part, "rough": 2 * part})
+    off = xr.Dataset({"depth": part.notnull() * 9.0})
+    done = data.geonp.complete("kriging", errors=off)
+    told, plain = (
+        data["depth"].geonp.complete("kriging", errors=off["depth"]),
+        data["rough"].geonp.complete("kriging"),
+    )
+    np.testing.assert_array_equal(done["depth"], told["mean"])
+    np.testing.assert_array_equal(done["rough"], plain["mean"])
+    assert bool((done["depth_variance"] > 0).all())
+    for_all = data.geonp.complete("kriging", errors=9.0)
+    np.testing.assert_array_equal(for_all["depth_variance"], told["variance"])
+    assert float(for_all["rough_variance"].min()) > 0
+    with pytest.raises(UsageError, match=r"errors are told of deep, and the variables .* are depth, rough"):
+        data.geonp.complete("kriging", errors={"deep": 1.0})

@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from geonp.covariates import Laid, lay
 from geonp.errors import GeonpWarning, InputError, UsageError
+from geonp.field import Window
 from geonp.methods.base import Completed, Method, Place, Values
+from geonp.methods.errors import errors_of
+from geonp.methods.flagship import Flagship, read_network
 from geonp.methods.kriging import Kriging
 from geonp.methods.neural import Neural
 from geonp.methods.regression import Regression
 from geonp.methods.selection import Policy, Selection, check_policy, select
+from geonp.methods.wrapped import Wrapped
 
 
 def with_covariates(
@@ -55,19 +59,18 @@ def with_covariates(
     """
     how = check_policy(policy)
     given = (rasters,) if isinstance(rasters, xr.DataArray) else tuple(rasters)
-    if not given or how == "never":
+    if not given or (how == "never" and not _reads(method)):
         return method
     own = getattr(method, "seed", 0) if seed is None else seed
     return Covaried(base=method, rasters=given, policy=how, seed=own)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Covaried(Method):
-    """A method with covariates. Pixels at which a covariate in use is unknown are completed without any.
+class Covaried(Wrapped):
+    """A method, `base`, with covariates. Pixels at which a covariate in use is unknown are completed without any.
 
     Parameters
     ----------
-    base : the method.
     rasters, policy, seed : see `with_covariates`.
     laid : the covariates on the raster's own grid; `prepare` makes it, as the rest.
     selection : which of them are used.
@@ -75,7 +78,6 @@ class Covaried(Method):
     plain : the method without; None where it is never asked.
     """
 
-    base: Method
     rasters: tuple[xr.DataArray, ...] = field(repr=False, compare=False)
     policy: Policy = "auto"
     seed: int = 0
@@ -90,16 +92,6 @@ class Covaried(Method):
         return self.base.name
 
     @property
-    def has_variance(self) -> bool:  # type: ignore[override]
-        """Whether the base has one."""
-        return self.base.has_variance
-
-    @property
-    def joint(self) -> bool:
-        """Whether the base completes bands together."""
-        return self.base.joint
-
-    @property
     def halo(self) -> int:
         """Pixels around a window that are read."""
         return max(method.halo for method in self._answering)
@@ -108,19 +100,6 @@ class Covaried(Method):
     def feather(self) -> int:
         """Pixels over which neighbouring windows are blended."""
         return max(method.feather for method in self._answering)
-
-    @property
-    def filters(self) -> bool:
-        """Whether the base knows errors of the observations."""
-        return self.base.filters
-
-    def of_bands(self, bands: Sequence[int], count: int) -> Self:
-        """Return the method for some bands of a raster alone."""
-        return replace(self, base=self.base.of_bands(bands, count))
-
-    def smoothed(self) -> Self:
-        """Return the method that estimates observed pixels too."""
-        return replace(self, base=self.base.smoothed())
 
     def settle(self, field: xr.DataArray) -> Covaried:
         """Return the method with the covariates laid on `field` and chosen, and nothing learnt yet.
@@ -136,6 +115,8 @@ class Covaried(Method):
             Where covariates are dropped, resampled, filled, or unknown at some pixels.
         """
         laid = lay(self.rasters, field)
+        if isinstance(self.base, Flagship) and _reads(self.base):
+            return self._regressed(replace(self.base, covariates=laid), field, laid)
         if _reads(self.base):  # it was trained with them: which help was settled then
             return replace(
                 self,
@@ -144,7 +125,7 @@ class Covaried(Method):
                 informed=_informed(self.base, laid, self.seed),
                 plain=None,
             )
-        selection = select(laid.where_known(field), laid, self.policy, self.seed)
+        selection = select(laid.where_known(field), laid, self.policy, self.seed, errors_of(self.base))
         _report(selection)
         used = laid.only(selection.used)
         if not selection.used:
@@ -153,6 +134,19 @@ class Covaried(Method):
         return replace(
             self, laid=used, selection=selection, informed=_informed(self.base, used, self.seed), plain=plain
         )
+
+    def _regressed(self, reading: Flagship, field: xr.DataArray, laid: Laid) -> Covaried:
+        """Return the method of a network that corrects kriging: regression if it helps, and all covariates read."""
+        if self.policy == "never":
+            chosen = Selection(())
+        else:
+            chosen = select(laid.where_known(field), laid, self.policy, self.seed, errors_of(self.base))
+            _report(chosen, "is read by the network, and left out of the regression")
+        if not chosen.used:
+            return replace(self, laid=laid, selection=chosen, informed=None, plain=reading)
+        rest = Regression(base=reading, covariates=laid.only(chosen.used), seed=self.seed)
+        plain = reading if laid.holey else None
+        return replace(self, laid=laid, selection=chosen, informed=rest, plain=plain)
 
     def prepare(self, field: xr.DataArray) -> Self:
         """Choose among the covariates, and prepare the method that uses them; see `settle`."""
@@ -174,8 +168,7 @@ class Covaried(Method):
             return self.plain.complete(values, spacing, place)
         if self.plain is None:
             return self.informed.complete(values, spacing, place)
-        assert self.laid is not None
-        known = np.asarray(np.isfinite(self.laid.window(place.given)).all(0), np.bool_)
+        known = self.known(place.given)
         here = known[place.inside]
         if not here.any():
             return self.plain.complete(values, spacing, place)
@@ -188,6 +181,11 @@ class Covaried(Method):
             _either(here, told.variance, other.variance),
             _either(here, told.errors, other.errors),
         )
+
+    def known(self, window: Window) -> NDArray[np.bool_]:
+        """Return where (rows, columns) in a window all covariates in use are known, of a method that has settled."""
+        assert self.laid is not None
+        return np.asarray(np.isfinite(self.laid.window(window)).all(0), np.bool_)
 
     def describe(self) -> dict[str, str]:
         """Return what the method that answers says, and which covariates are used, dropped, and how they help."""
@@ -253,14 +251,16 @@ def _informed(base: Method, laid: Laid, seed: int) -> Method:
 
 def _reads(method: Method) -> bool:
     """Return whether a method is a network that was trained with covariates."""
+    if isinstance(method, Flagship):
+        return method.model is not None and read_network(method.model).covariates > 0
     return isinstance(method, Neural) and method.model.covariates > 0
 
 
-def _report(selection: Selection) -> None:
+def _report(selection: Selection, left_out: str = "is left out") -> None:
     """Say which covariates are left out."""
     for label, reason in selection.dropped:
         warnings.warn(
-            f"the covariate {label} is left out: it {reason} (--covariate-policy always insists)",
+            f"the covariate {label} {left_out}: it {reason} (--covariate-policy always insists)",
             GeonpWarning,
             stacklevel=4,
         )

@@ -15,6 +15,7 @@ from geonp.errors import InputError, UsageError
 from geonp.field import Window, as_field, grid_shape, window_index
 from geonp.io.grid import apply, exact_box
 from geonp.methods.base import Method
+from geonp.methods.wrapped import Wrapped, innermost
 
 Values = NDArray[np.float32]
 Stated = xr.DataArray | float
@@ -122,7 +123,7 @@ def with_errors(method: Method, stated: Stated) -> Method:
 
     Parameters
     ----------
-    method : kriging, or the bundled network, which corrects kriging.
+    method : kriging, or the bundled network, which corrects kriging; or one of them with covariates.
     stated : standard deviations of the errors, in the units of the survey: a raster on the survey's pixels (of one
         band, or as many as the survey), known wherever there is an observation; or one number for all. 0 is exact.
 
@@ -133,12 +134,25 @@ def with_errors(method: Method, stated: Stated) -> Method:
     """
     if not isinstance(stated, xr.DataArray):
         stated = checked_number(stated)
-    if "errors" not in {f.name for f in fields(cast(Any, method))}:
+    if isinstance(method, Wrapped):
+        return replace(method, base=with_errors(method.base, stated))
+    if not takes_errors(method):
         raise UsageError(
             f"method '{method.name}' takes no errors of observations; leave them out (--error), or use kriging or "
             "bundled"
         )
     return cast(Method, replace(cast(Any, method), errors=stated))
+
+
+def takes_errors(method: Method) -> bool:
+    """Return whether `method` can be told errors of the observations."""
+    return "errors" in {f.name for f in fields(cast(Any, innermost(method)))}
+
+
+def errors_of(method: Method) -> Stated | None:
+    """Return the errors that `method` was told, None where it was told none."""
+    found: Stated | None = getattr(innermost(method), "errors", None)
+    return found
 
 
 def checked_number(stated: Any) -> float:

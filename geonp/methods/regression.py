@@ -25,8 +25,10 @@ from geonp.kriging.covariance import Covariance
 from geonp.kriging.fit import Settings, fit_covariance
 from geonp.kriging.survey import Block
 from geonp.kriging.threads import one_thread
-from geonp.methods.base import Completed, Method, Place, Values
+from geonp.methods.base import Completed, Place, Values
+from geonp.methods.errors import Errors, errors_of
 from geonp.methods.kriging import sampled, steps
+from geonp.methods.wrapped import Wrapped
 
 Array = NDArray[np.float64]
 
@@ -38,35 +40,50 @@ _MOST = 2048
 
 @dataclass(frozen=True)
 class Sample:
-    """Observations: positions (N, 2) in metres, values (N,), and covariates (N, q)."""
+    """Observations.
+
+    Parameters
+    ----------
+    coords, values, columns : positions (N, 2) in metres, values (N,), and covariates (N, q).
+    errors : (N,), variances of the observations' errors beside the nugget; None where none are stated.
+    """
 
     coords: Array
     values: Array
     columns: Array
+    errors: Array | None = None
 
     @classmethod
     def of(cls, blocks: Sequence[Block], step: tuple[float, float]) -> Sample:
         """Return what is observed in some pieces of a raster, which carry their covariates."""
-        places, values, columns = [], [], []
+        places, values, columns, errors = [], [], [], []
         for block in blocks:
             rows, cols = np.nonzero(np.isfinite(block.values))
+            errors += [] if block.errors is None else [block.errors[rows, cols].astype(np.float64)]
             places.append(np.stack([rows + block.row, cols + block.col], 1) * np.array(step))
             values.append(block.values[rows, cols].astype(np.float64))
             columns.append(block.covariates(rows + block.row, cols + block.col))
-        return cls(np.concatenate(places), np.concatenate(values), np.concatenate(columns))
+        off = np.concatenate(errors) if errors else None
+        return cls(np.concatenate(places), np.concatenate(values), np.concatenate(columns), off)
 
     def __len__(self) -> int:
         return len(self.values)
 
     def only(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Sample:
         """Return some of the observations."""
-        return Sample(self.coords[chosen], self.values[chosen], self.columns[chosen])
+        errors = None if self.errors is None else self.errors[chosen]
+        return Sample(self.coords[chosen], self.values[chosen], self.columns[chosen], errors)
 
     def covariance(self, seed: int) -> Covariance:
         """Return the covariance of what the covariates leave, fitted to the observations."""
         with one_thread():
             return fit_covariance(
-                self.coords, self.values, covariates=self.columns, seed=seed, settings=SEARCHED
+                self.coords,
+                self.values,
+                covariates=self.columns,
+                errors=self.errors,
+                seed=seed,
+                settings=SEARCHED,
             ).covariance
 
 
@@ -98,7 +115,7 @@ class Trend:
 
         Notes
         -----
-        With F the columns (ones, covariates) and K the covariance of the observations, nugget included, the
+        With F the columns (ones, covariates) and K the covariance of the observations, nugget and errors included, the
         coefficients are (F' K^-1 F)^-1 F' K^-1 z, and (F' K^-1 F)^-1 is their variance (Cressie 1993,
         Statistics for Spatial Data, eq. 1.3.3).
         """
@@ -114,6 +131,8 @@ class Trend:
         place = torch.from_numpy(sample.coords - sample.coords.mean(0))
         K = covariance(place, place).numpy()
         K[np.diag_indices_from(K)] += max(covariance.nugget, 1e-8 * covariance.sill)
+        if sample.errors is not None:
+            K[np.diag_indices_from(K)] += sample.errors
         right = np.column_stack([F, sample.values - sample.values.mean()])
         whitened = solve_triangular(cholesky(K, lower=True), right, lower=True)
         A, y = whitened[:, :-1], whitened[:, -1]
@@ -132,7 +151,7 @@ class Trend:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regression(Method):
+class Regression(Wrapped):
     """A trend on covariates, and a method that completes what it leaves.
 
     The variance is the method's own, and that of the trend's coefficients. It counts the coefficients in full
@@ -140,7 +159,7 @@ class Regression(Method):
 
     Parameters
     ----------
-    base : completes the rest.
+    base : completes the rest, and is told the errors of the observations, where they are stated.
     covariates : on the raster's grid; where one is unknown nothing is answered.
     seed : of the sampling.
     trends : of the bands; `prepare` finds them.
@@ -148,49 +167,17 @@ class Regression(Method):
 
     name = "regression"
 
-    base: Method
     covariates: Laid = field(repr=False, compare=False)
     seed: int = 0
     trends: tuple[Trend, ...] = field(default=(), repr=False, compare=False)
 
-    @property
-    def has_variance(self) -> bool:  # type: ignore[override]
-        """Whether the base has one."""
-        return self.base.has_variance
-
-    @property
-    def halo(self) -> int:
-        """That of the base."""
-        return self.base.halo
-
-    @property
-    def feather(self) -> int:
-        """That of the base."""
-        return self.base.feather
-
-    @property
-    def joint(self) -> bool:
-        """Whether the base completes bands together."""
-        return self.base.joint
-
-    @property
-    def filters(self) -> bool:
-        """Whether the base knows errors of the observations."""
-        return self.base.filters
-
-    def of_bands(self, bands: Sequence[int], count: int) -> Self:
-        """Return the method for some bands of a raster alone."""
-        return replace(self, base=self.base.of_bands(bands, count))
-
-    def smoothed(self) -> Self:
-        """Return the method that estimates observed pixels too."""
-        return replace(self, base=self.base.smoothed())
-
     def prepare(self, field: xr.DataArray) -> Self:
         """Fit a trend to every band of `field`, observed only where the covariates are known."""
         trends = []
+        stated = errors_of(self.base)
+        measured = None if stated is None else Errors.of(stated, field)
         for band in range(field.sizes["band"]):
-            blocks = sampled(field, band, self.seed, self.covariates)
+            blocks = sampled(field, band, self.seed, self.covariates, measured)
             trends.append(Trend.fit(Sample.of(blocks, steps(field)), self.seed))
         ready = replace(self, trends=tuple(trends))
         return replace(ready, base=self.base.prepare(_Rest(field, ready).like(field)))

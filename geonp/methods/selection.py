@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,6 +23,7 @@ from geonp.covariates import Laid
 from geonp.errors import InputError, UsageError
 from geonp.kriging.holdout import WIDE, HoldOut, ball_holdout, near_holdout, score, spacing_of
 from geonp.kriging.survey import Block
+from geonp.methods.errors import Errors, Stated
 from geonp.methods.kriging import sampled, steps
 from geonp.methods.regression import Sample, Trend
 
@@ -75,8 +76,12 @@ def check_policy(policy: str) -> Policy:
     return policy
 
 
-def select(field: xr.DataArray, laid: Laid, policy: Policy, seed: int) -> Selection:
+def select(
+    field: xr.DataArray, laid: Laid, policy: Policy, seed: int, errors: Stated | None = None
+) -> Selection:
     """Return which covariates to use for a field, which is observed only where all of them are known.
+
+    Where `errors` of the observations are stated, those that err more count less, the hidden ones too.
 
     Under `auto`, all are tried together; then the one without which observations are told best is left out, as
     long as it does not help by more than chance; last, those left must beat none in the same way.
@@ -89,7 +94,8 @@ def select(field: xr.DataArray, laid: Laid, policy: Policy, seed: int) -> Select
     """
     bands = field.sizes["band"]
     chosen = np.unique(np.linspace(0, bands - 1, min(bands, _MOST_BANDS)).round().astype(int))
-    pieces = [sampled(field, int(band), seed, laid) for band in chosen]
+    measured = None if errors is None else Errors.of(errors, field)
+    pieces = [sampled(field, int(band), seed, laid, measured) for band in chosen]
     samples = [Sample.of(blocks, steps(field)) for blocks in pieces]
     most = max(map(len, samples))
     count = len(laid.labels)
@@ -170,7 +176,7 @@ class _Rivals:
         """Return the CRPS of every hidden observation with some of the covariates, by kind."""
         if covariates not in self._known:
             whole = self.sample
-            s = Sample(whole.coords, whole.values, whole.columns[:, list(covariates)])
+            s = replace(whole, columns=whole.columns[:, list(covariates)])
             covariance = s.covariance(self.seed)
             found = tuple(np.empty(len(kind)) for kind in self.hidden.kinds)
             # Coefficients are never learnt from what is told with them: each fifth is told by the others'.
@@ -182,7 +188,7 @@ class _Rivals:
                 for kind, out in zip(self.hidden.kinds, found, strict=True):
                     told = fold[kind.sets[:, -1]] == turn
                     if told.any():
-                        out[told] = score(covariance, s.coords, rest, _part(kind, told)).crps
+                        out[told] = score(covariance, s.coords, rest, _part(kind, told), s.errors).crps
             self._known[covariates] = found
         return self._known[covariates]
 
