@@ -52,8 +52,8 @@ OF_TILES = click.option(
     "covariates",
     multiple=True,
     metavar="WORD|FOLDER|RASTER",
-    help="What the network reads beside the observations (convcnp): tile_WORD.tif beside tile.tif, the file of the "
-    "tile's name in FOLDER, or one RASTER under all tiles; repeatable.",
+    help="What the network reads beside the observations (convcnp, kriged-ifanp): tile_WORD.tif beside tile.tif, the "
+    "file of the tile's name in FOLDER, or one RASTER under all tiles; repeatable.",
 )
 
 

@@ -148,7 +148,8 @@ def fit(
     geonp fit dem_tiles/ --model convcnp --set channels=64 --tile-size 64
     geonp fit dem_tiles/ --resume
     geonp fit dem_tiles/ --devices 4 --batch 64
-    geonp fit rain_tiles/ --covariate dem.tif --model convcnp
+    geonp fit rain_tiles/ --covariate dem.tif --model kriged-ifanp
+    geonp fit rain_tiles/ --covariate dem.tif --from bundled
     """  # noqa: D301
     if devices > 1 and not crew.started():
         typed = click.get_current_context().meta[_ARGUMENTS]
@@ -182,7 +183,8 @@ def fit(
     blocks = {"encoder": encoder, "attention": attention}
     chosen = {name: value for name, value in blocks.items() if value is not None}
     recipe = Recipe(architecture, chosen | _settings(settings), context, masks, tile_size, batch)
-    fitting = Fitting(rasters, recipe, how, start, known)
+    names = [Path(name).name if Path(name).is_dir() else Path(name).stem for name in covariates]
+    fitting = Fitting(rasters, recipe, how, start, known, names)
     if resume:
         fitting.training.resume(state)
     _train(fitting, state, log, resume, quiet)

@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from geonp.covariates import beside
+from geonp.covariates import Covariates, beside
 from geonp.errors import GeonpWarning, InputError, ModelError, OutputError, UsageError
 from geonp.field import as_field, grid_spacing
 from geonp.io.checkpoint import Checkpoint, Trained, read_checkpoint, write_checkpoint
@@ -25,7 +25,7 @@ from geonp.methods.neural import as_checkpoint
 from geonp.models import ARCHITECTURES, config_from, create, resolve, restore
 from geonp.models.base import Model
 from geonp.models.convcnp import ConvCNP, ConvConfig
-from geonp.models.kriged import KrigedIFANP
+from geonp.models.kriged import KrigedConfig, KrigedIFANP, widened
 from geonp.shares import Batches
 from geonp.tiles import TileSet
 from geonp.training import Options, Record, Training
@@ -67,9 +67,12 @@ class Fitting:
     recipe : what is trained on what.
     options : how long, how fast, where.
     start : model file to start from, or `bundled` for the one of the package; its architecture and settings
-        replace the recipe's.
-    covariates : of every raster the rasters that the network reads beside it (`convcnp` does), on whatever grid;
-        as many bands for each.
+        replace the recipe's. A `kriged-ifanp` that reads no covariates is widened for those that are given: it
+        starts as if there were none.
+    covariates : of every raster the rasters that the network reads beside it (`convcnp` and `kriged-ifanp` do), on
+        whatever grid; as many bands for each.
+    names : what these are called, one a raster; what the first raster's are where none are given. They are kept with
+        the model, which asks for them by name.
 
     Raises
     ------
@@ -84,13 +87,16 @@ class Fitting:
         options: Options,
         start: str | PathLike[str] | None = None,
         covariates: Sequence[Sequence[xr.DataArray]] = (),
+        names: Sequence[str] = (),
     ) -> None:
         self.recipe = recipe
         self.options = options
         fields = [as_field(raster) for raster in rasters]
         bands = fields[0].sizes["band"] if fields else 1
+        self._names: tuple[str, ...] = ()
         if covariates:
-            fields = _with_covariates(fields, covariates)
+            alone, fields = fields, _with_covariates(fields, covariates)
+            self._names = _labels(covariates[0], alone[0], names)
         count = fields[0].sizes["band"] - bands if fields else 0
         self.model = model = self._model(start, bands, count)
         kriged = isinstance(model, KrigedIFANP)
@@ -105,7 +111,7 @@ class Fitting:
             score_context=not kriged,  # the paper scores the whole image
             covariates=count,
         )
-        if isinstance(model, ConvCNP) and count and start is None:
+        if isinstance(model, ConvCNP | KrigedIFANP) and count and not self._scaled:
             model.beside.learn_scale(*_scale(self.tiles))
         upright = not recipe.augment or (isinstance(model, KrigedIFANP) and model.config.upright)
         self.batches: Batches = KrigedTiles(self.tiles, upright) if kriged else self.tiles
@@ -113,13 +119,15 @@ class Fitting:
 
     def _model(self, start: str | PathLike[str] | None, bands: int, covariates: int) -> Model:
         recipe = self.recipe
+        self._scaled = False
         if start is None:
             sizes = {"bands": bands, **({"covariates": covariates} if covariates else {}), **recipe.config}
             architecture, settings = resolve(recipe.architecture, sizes)
-            if covariates and not issubclass(ARCHITECTURES[architecture].config, ConvConfig):
+            if covariates and not issubclass(ARCHITECTURES[architecture].config, ConvConfig | KrigedConfig):
                 raise UsageError(
-                    f"the network {recipe.architecture!r} reads no covariates; train a convcnp (--model convcnp), or "
-                    "leave them out here: every model takes covariates by regression when it predicts"
+                    f"the network {recipe.architecture!r} reads no covariates; train a convcnp or a kriged-ifanp "
+                    "(--model convcnp), or leave them out here: every model takes covariates by regression when it "
+                    "predicts"
                 )
             config = config_from(architecture, settings)
             return create(architecture, config, seed=self.options.seed)
@@ -127,8 +135,11 @@ class Fitting:
         model = restore(known.architecture, known.config, known.tensors).train()
         if model.bands != bands:
             raise ModelError(f"{start} was trained on {model.bands} band(s), the rasters have {bands}")
+        if isinstance(model, KrigedIFANP) and covariates and not model.covariates:
+            return widened(model, covariates)
         if model.covariates != covariates:
             raise ModelError(f"{start} reads {model.covariates} covariate(s), and {covariates} are given")
+        self._scaled = True
         return model
 
     def run(self) -> Iterator[Record]:
@@ -154,6 +165,7 @@ class Fitting:
             seconds=round(progress.elapsed, 1),
             score=progress.best,
             seed=self.options.seed,
+            covariates=self._names,
         )
         return as_checkpoint(self.model, tiles.scaling, trained)
 
@@ -174,6 +186,22 @@ def _with_covariates(
         others = f" (and so are others: {len(told)} in all)" if len(told) > 1 else ""
         warnings.warn(f"{told[0]}{others}", GeonpWarning, stacklevel=4)
     return found
+
+
+def _labels(rasters: Sequence[xr.DataArray], field: xr.DataArray, names: Sequence[str]) -> tuple[str, ...]:
+    """Return what the covariates of a field are called, by `names` or as the rasters are; one a band."""
+    if not names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GeonpWarning)  # said already
+            return Covariates.of(rasters, field).labels
+    if len(names) != len(rasters):
+        raise UsageError(f"there are {len(names)} names for {len(rasters)} covariates; give one for each")
+    counts = [as_field(raster).sizes["band"] for raster in rasters]
+    return tuple(
+        name if count == 1 else f"{name}:{band + 1}"
+        for name, count in zip(names, counts, strict=True)
+        for band in range(count)
+    )
 
 
 def _scale(tiles: TileSet) -> tuple[Tensor, Tensor]:

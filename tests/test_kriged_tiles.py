@@ -8,7 +8,15 @@ import xarray as xr
 from geonp.errors import MissingCRSWarning
 from geonp.field import as_field
 from geonp.fitting import Fitting, Recipe
-from geonp.kriged_tiles import KrigedTiles, assemble, example, krige_tiles, krige_together
+from geonp.kriged_tiles import (
+    KrigedTiles,
+    assemble,
+    example,
+    krige_tiles,
+    krige_together,
+    turned_back,
+    varied,
+)
 from geonp.kriging import quick
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.masks import parse_context
@@ -171,3 +179,83 @@ def test_the_bundled_network_can_be_trained_on(jacksboro: np.ndarray) -> None:
     records = list(fitting.run())
     assert np.isfinite(records[-1].loss)
     assert fitting.checkpoint().architecture == "kriged-ifanp"
+
+
+def pairs(jacksboro: np.ndarray, slope: float, covariates: int = 1) -> TileSet:
+    """Tiles of a field that follows its first covariate, but for a part of its own; the others are noise."""
+    own, told = jacksboro[:128, :96], jacksboro[120:248, 100:196]
+    noise = np.random.default_rng(3).normal(size=(covariates - 1, *own.shape))
+    whole = np.stack([0.2 * own + slope * told, 300 + 4 * told, *noise]).astype("f4")
+    field = as_field(xr.DataArray(whole, dims=("band", "y", "x")))
+    return TileSet([field], 32, 2, parse_context("0.2"), augment=False, covariates=covariates)
+
+
+def test_kriging_misses_a_covariate_as_it_misses_the_field(jacksboro: np.ndarray) -> None:
+    """Without regression, a field that is 3 c + 7 has the channel of c for its residual, and for its surprise."""
+    field = np.stack([3 * jacksboro[:64, :64] + 7, jacksboro[:64, :64]])
+    given = TileSet(
+        [as_field(xr.DataArray(field.astype("f4"), dims=("band", "y", "x")))],
+        32,
+        2,
+        parse_context("0.2"),
+        augment=False,
+        covariates=1,
+    ).batch(0)
+    for one in krige_tiles(given, np.random.default_rng(0), plain=1.0):
+        missed = one.beside[1]
+        size = np.sqrt(np.mean(one.surprise[0][one.observed] ** 2))
+        hidden = ~one.observed
+        np.testing.assert_allclose(missed[hidden] * size, one.residual[0][hidden], atol=2e-3)
+        np.testing.assert_allclose(missed[one.observed] * size, one.surprise[0][one.observed], atol=2e-3)
+        assert np.mean(missed[one.observed] ** 2) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_regression_takes_the_covariate_out(jacksboro: np.ndarray) -> None:
+    """What is kriged does not depend on how steeply the field follows a covariate."""
+
+    def residuals(slope: float) -> list[np.ndarray]:
+        task = pairs(jacksboro, slope, 2).batch(0)
+        unit = task.values.std((1, 2, 3))
+        found = krige_tiles(task, np.random.default_rng(0))
+        # Tiles are standardised: back to metres, up to one factor a tile.
+        truth = [e.residual * e.std for e in found]
+        return [t * float(u) for t, u in zip(truth, 1 / unit, strict=True)]
+
+    for flat, steep in zip(residuals(0.0), residuals(2.0), strict=True):
+        correlation = np.corrcoef(flat.ravel(), steep.ravel())[0, 1]
+        assert correlation > 0.98
+        assert np.isfinite(steep).all()
+
+
+def test_covariates_are_turned_and_never_upside_down(jacksboro: np.ndarray) -> None:
+    one = krige_tiles(pairs(jacksboro, 1.0, 2).batch(0), np.random.default_rng(0))[0]
+    assert one.beside.shape == (4, 32, 32)
+    for turn in range(8):
+        task, before = assemble([one.turned(turn)]), assemble([one])
+        back = turned_back(task.covariates[:, COVARIATES:], turn)
+        assert torch.equal(back, before.covariates[:, COVARIATES:])
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        shown = varied(one, rng)
+        at = np.unravel_index(np.abs(one.residual[0]).argmax(), one.residual[0].shape)
+        assert shown.residual[0].ravel()[np.abs(shown.residual[0]).argmax()] == one.residual[0][at]
+    outside = assemble([one.cut(5, 7)]).covariates[:, COVARIATES:]
+    assert outside[:, :2, -5:].isnan().all()
+    assert not outside[:, 2:, :, -7:].any()
+
+
+def test_some_examples_have_no_regression_and_some_covariates_a_hole(jacksboro: np.ndarray) -> None:
+    task = pairs(jacksboro, 1.0).batch(0)
+    rng = np.random.default_rng(0)
+    holes = [np.isnan(e.beside[0]).mean() for _ in range(12) for e in krige_tiles(task, rng, plain=1.0)]
+    assert 0.1 < np.mean(np.array(holes) > 0) < 0.5
+    assert not any(np.isnan(e.beside).any() for e in krige_tiles(task, rng))
+
+
+def test_batches_with_covariates_are_pure_functions_of_their_step(jacksboro: np.ndarray) -> None:
+    made = [KrigedTiles(pairs(jacksboro, 1.0, 2), upright=upright) for upright in (False, False, True)]
+    first, second = made[0].batch(3), made[1].batch(3)
+    assert torch.equal(first.covariates.nan_to_num(-1), second.covariates.nan_to_num(-1))
+    assert first.covariates.shape == (8, COVARIATES + 4, 32, 32)
+    assert made[2].batch(0).covariates.shape == (8, COVARIATES + 4, 32, 32)
+    assert torch.isfinite(made[0].validated(range(3)).covariates).all()

@@ -47,6 +47,8 @@ class Trained:
     seconds : time they took.
     score : best validation loss, in nats per pixel; None where nothing was validated.
     seed : of batches and weights.
+    covariates : names of the rasters that the network reads beside the observations, in order; empty where it reads
+        none, or nobody named them.
     """
 
     context: tuple[float, float]
@@ -57,6 +59,7 @@ class Trained:
     seconds: float = 0.0
     score: float | None = None
     seed: int = 0
+    covariates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -268,11 +271,13 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
     values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint) if f.name != "tensors"}
     # Through JSON and back, so that tuples hash as the lists they are read as.
     plain: dict[str, Any] = json.loads(json.dumps(values | {"trained": asdict(checkpoint.trained)}))
+    if not checkpoint.trained.covariates:  # as it was written before there were any: files keep their digest
+        del plain["trained"]["covariates"]
     return plain
 
 
 def _trained(values: Mapping[str, Any]) -> Trained:
-    odd = values.keys() ^ {f.name for f in fields(Trained)}
+    odd = (values.keys() | {"covariates"}) ^ {f.name for f in fields(Trained)}
     if odd:
         raise ValueError(f"entry {min(odd)!r} of the training summary")
 
@@ -289,6 +294,7 @@ def _trained(values: Mapping[str, Any]) -> Trained:
         seconds=_expect(float, values["seconds"]),
         score=None if values["score"] is None else _expect(float, values["score"]),
         seed=_expect(int, values["seed"]),
+        covariates=tuple(_expect(str, name) for name in _expect(list, values.get("covariates", []))),
     )
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from geonp.kriged_tiles import turned_back
 from geonp.kriging.features import CHANNELS, REACH, Kriged, features
 from geonp.machine import bfloat16_pays
-from geonp.models.kriged import KrigedIFANP
+from geonp.models.kriged import KrigedIFANP, with_beside
 from geonp.tasks import Task
 
 _ASPECT = CHANNELS.index("aspect")
@@ -58,7 +58,11 @@ class Correction:
 
     @torch.inference_mode()
     def __call__(
-        self, kriged: Kriged, noise_std: Sequence[float], spacing: tuple[float, float]
+        self,
+        kriged: Kriged,
+        noise_std: Sequence[float],
+        spacing: tuple[float, float],
+        beside: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return shift and factor (C, H, W): the mean moves by shift x deviation, the deviation by factor.
 
@@ -68,8 +72,11 @@ class Correction:
             sides are multiples of `stride`.
         noise_std : square roots of the nuggets, (C,).
         spacing : pixel size (dy, dx); only their ratio matters.
+        beside : (1, 2 K, H, W), the covariates that the network reads, and by how much kriging misses them (see
+            `geonp.models.kriged.with_beside`). They are turned as the canvas is.
         """
         kriged = Kriged(*(a.to(self.device) for a in kriged))
+        beside = None if beside is None else beside.to(self.device)
         bands, _, rows, cols = kriged.mean.shape
         if not kriged.observed.any():  # the network is not believed then, whatever it says
             nothing = torch.zeros(bands, rows, cols, device=self.device)
@@ -82,7 +89,7 @@ class Correction:
         factor = torch.zeros_like(shift)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.halved):
             for turn in range(self.looks):
-                answer = self.model(_seen(turn, kriged, told, size))
+                answer = self.model(_seen(turn, kriged, told, size, beside))
                 shift += turned_back(answer.mean, turn)
                 factor += turned_back(answer.std.log(), turn)
         belief = self._belief(kriged.observed[:1]) / self.looks
@@ -107,7 +114,7 @@ class Correction:
         return smooth / (smooth + _FAINT)
 
 
-def _seen(turn: int, kriged: Kriged, told: Tensor, spacing: Tensor) -> Task:
+def _seen(turn: int, kriged: Kriged, told: Tensor, spacing: Tensor, beside: Tensor | None) -> Task:
     """Return the canvas in one of its eight orientations, its bands together."""
     covariates = _turned(told, turn)
     if turn & 1:
@@ -117,6 +124,8 @@ def _seen(turn: int, kriged: Kriged, told: Tensor, spacing: Tensor) -> Task:
     observed = _turned(kriged.observed[:1], turn)
     misfit = _turned(kriged.misfit, turn).transpose(0, 1)
     together = covariates.reshape(1, -1, *covariates.shape[2:])
+    if beside is not None:
+        together = with_beside(together, *_turned(beside, turn).chunk(2, 1))
     return Task(misfit, observed, torch.zeros_like(observed), spacing, together)
 
 

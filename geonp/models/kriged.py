@@ -4,17 +4,22 @@ Kriging is attention whose weights come from a linear solve; what it misses is l
 what kriging knows: (y - k) / s, with k the kriging mean and s its deviation at every pixel. In these units
 kriging says Normal(0, 1) everywhere; the network shifts and scales that. Its head starts at zero, so that
 untrained it *is* kriging.
+
+It may read rasters of other things beside the observations (covariates), each as two channels: its value, and by how
+much kriging would miss it, had it been observed where the field was. The second is what makes it easy to use: where
+the field follows the covariate, kriging misses both alike. Their weights start at zero too, so that a network that was
+widened for them says what it said before.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv2d, pad
 
 from geonp.errors import ModelError
 from geonp.models.base import Gaussian, Model
@@ -27,6 +32,8 @@ COVARIATES = 13
 
 _WEIGHT, _LOG_SCALE = 0, 1
 _MOST_LOG_FACTOR = 3.0
+_LINEAR = 8.0
+"""Deviations up to which a covariate's miss is read as it is, and logarithmically beyond."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class KrigedConfig:
     attention_window : side of the cross attention at the last resolution but one, odd; 0 leaves it out.
     mean_weight : weight of the squared error of the mean beside the CRPS in the loss.
     upright : fields are pictures of one kind with a right way up: never turned, in training or prediction.
+    covariates : rasters K that are read beside the observations.
 
     Raises
     ------
@@ -56,6 +64,7 @@ class KrigedConfig:
     attention_window: int = 7
     mean_weight: float = 0.25
     upright: bool = False
+    covariates: int = 0
 
     def __post_init__(self) -> None:
         check_range("bands", self.bands, 1, 256)
@@ -63,6 +72,7 @@ class KrigedConfig:
         check_range("levels", self.levels, 2, 8)
         check_range("code_window", self.code_window, 1, 31)
         check_range("attention_window", self.attention_window, 0, 31)
+        check_range("covariates", self.covariates, 0, 256)
         if self.width % 8:
             raise ModelError(f"width is {self.width}; give a multiple of 8")
         for name in ("code_window", "attention_window"):
@@ -77,8 +87,8 @@ class KrigedIFANP(Model):
     """Kriging in, better than kriging out: a U-Net with local pooling aggregation and cross attention.
 
     `Task.values` are (y - k) / s; `Task.covariates` are the channels of `geonp.kriging.features`, band by
-    band, (B, C * COVARIATES, H, W). Without covariates the network has the observations alone, and untrained says
-    Normal(0, 1).
+    band, (B, C * COVARIATES, H, W), and behind them those of the K covariates (`with_beside`). Without any of them
+    the network has the observations alone, and untrained says Normal(0, 1).
 
     The mean is exp(g l) o_1 and the deviation exp(g l + o_2), where o are the network's outputs, l the
     logarithm of the local scale that the leave-one-out residuals show, and g a learnt number that starts at 0.
@@ -96,11 +106,19 @@ class KrigedIFANP(Model):
             inputs, 2 * bands, config.width, config.levels, config.code_window, config.attention_window
         )
         self.gate = nn.Parameter(torch.zeros(1))
+        if config.covariates:
+            self.net.stem = _Wider(self.net.stem, 4 * (2 * config.covariates + 1))
+            self.beside = Beside(config.covariates)
 
     @property
     def bands(self) -> int:
         """Bands C that the network expects."""
         return self.config.bands
+
+    @property
+    def covariates(self) -> int:
+        """Covariates K that the network reads."""
+        return self.config.covariates
 
     @property
     def receptive_field(self) -> int:
@@ -116,10 +134,12 @@ class KrigedIFANP(Model):
         """Return the distribution of every pixel of (y - k) / s."""
         b, c, h, w = task.values.shape
         observed = task.context.to(task.values.dtype)
-        given = _covariates(task, c)
+        given = self._told(task)
         misfit = torch.asinh(task.values * observed)
         told = given[:, :, _WEIGHT + 1 :].flatten(1, 2)
         x = torch.cat([observed, misfit, told], 1)
+        if self.config.covariates:
+            x = torch.cat([x, self._beside(task)], 1)
         down, right = -h % self.stride, -w % self.stride
         if down or right:
             x, observed = (pad(a, (0, right, 0, down)) for a in (x, observed))
@@ -137,7 +157,7 @@ class KrigedIFANP(Model):
         are kept away from zero by what kriging expects of itself.
         """
         told = self(task)
-        weight = _covariates(task, task.values.shape[1])[:, :, _WEIGHT].float()
+        weight = self._told(task)[:, :, _WEIGHT].float()
         weight = torch.where(weight > 0, weight, 1.0) * task.target
         values = torch.where(task.target > 0, task.values, 0.0).float().clamp(-50, 50)
         sums = (1, 2, 3)
@@ -156,22 +176,99 @@ class KrigedIFANP(Model):
         """Return the number of fields that have a target: the loss is a mean over fields."""
         return (task.target.sum((1, 2, 3)) > 0).float().sum().clamp_min(1)
 
+    def _told(self, task: Task) -> Tensor:
+        """Return kriging's channels as (B, bands, COVARIATES, H, W), zeros where there are none."""
+        b, bands, h, w = task.values.shape
+        if task.covariates is None:
+            return task.values.new_zeros(b, bands, COVARIATES, h, w)
+        kriging, beside = bands * COVARIATES, 2 * self.config.covariates
+        if task.covariates.shape[1] != kriging + beside:
+            raise ValueError(
+                f"covariates are {tuple(task.covariates.shape)}; {bands} band(s) need {kriging} channels, those of "
+                f"geonp.kriging.features, and {self.config.covariates} covariate(s) {beside} more"
+            )
+        return task.covariates[:, :kriging].reshape(b, bands, COVARIATES, h, w)
+
+    def _beside(self, task: Task) -> Tensor:
+        """Return the channels of the covariates, (B, 2 K + 1, H, W); all 0 where any of them is unknown."""
+        b, bands, h, w = task.values.shape
+        count = self.config.covariates
+        if task.covariates is None:
+            return task.values.new_zeros(b, 2 * count + 1, h, w)
+        values, missed = task.covariates[:, bands * COVARIATES :].chunk(2, 1)
+        known = values.isfinite().all(1, keepdim=True)
+        linear = _LINEAR * torch.asinh(missed / _LINEAR)
+        channels = torch.cat([torch.asinh(self.beside(values)), linear], 1)
+        return torch.cat([known.to(channels), torch.where(known, channels, 0.0)], 1)
+
+
+class Beside(nn.Module):
+    """How covariates are scaled: as the training set's were."""
+
+    offset: Tensor
+    spread: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("offset", torch.zeros(count))
+        self.register_buffer("spread", torch.ones(count))
+
+    def learn_scale(self, offset: Tensor, spread: Tensor) -> None:
+        """Take the covariates' means and deviations (K,) in the training set; the weights' file keeps them."""
+        self.offset.copy_(offset)
+        self.spread.copy_(torch.where(spread > 0, spread, 1.0))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return covariates (B, K, H, W) with mean 0 and deviation 1."""
+        return (values - self.offset[:, None, None]) / self.spread[:, None, None]
+
+
+class _Wider(nn.Conv2d):
+    """A convolution that reads some more channels, with weights of their own that start at zero.
+
+    They are summed apart, so that what the first channels give is the same to the last bit.
+    """
+
+    def __init__(self, narrow: nn.Conv2d, more: int) -> None:
+        super().__init__(narrow.in_channels, narrow.out_channels, 3, padding=1)
+        self.weight, self.bias = narrow.weight, narrow.bias
+        self.beside = nn.Parameter(torch.zeros(narrow.out_channels, more, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        own, more = x[:, : self.in_channels], x[:, self.in_channels :]
+        own, more = (part.contiguous(memory_format=torch.channels_last) for part in (own, more))
+        return super().forward(own) + conv2d(more, self.beside, padding=1)
+
+
+def widened(model: KrigedIFANP, covariates: int) -> KrigedIFANP:
+    """Return a network that reads covariates too, and, whatever they are, says what `model` says until it is trained.
+
+    Parameters
+    ----------
+    model : a network that reads none.
+    covariates : how many there will be, at least 1.
+    """
+    wide = KrigedIFANP(replace(model.config, covariates=covariates))
+    wide.load_state_dict(wide.state_dict() | model.state_dict())
+    return wide.train(model.training)
+
+
+def with_beside(told: Tensor, values: Tensor, missed: Tensor) -> Tensor:
+    """Return the channels that a network with covariates is given, (B, C * COVARIATES + 2 K, H, W).
+
+    Parameters
+    ----------
+    told : (B, C * COVARIATES, H, W), the channels of kriging.
+    values : (B, K, H, W), the covariates as they are, NaN where one is unknown.
+    missed : (B, K, H, W), by how much kriging misses them: had they been observed where the field was, kriged with the
+        correlation that it was kriged with, (value - mean) / deviation, and where the field was observed the
+        leave-one-out residual over its deviation; in units in which the squares of the latter average 1.
+    """
+    return torch.cat([told, values, missed], 1)
+
 
 def crps(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Return the CRPS of a normal forecast (Gneiting and Raftery 2007, eq. 21), elementwise."""
     z = (value - mean) / std
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     return std * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
-
-
-def _covariates(task: Task, bands: int) -> Tensor:
-    """Return the covariates as (B, bands, COVARIATES, H, W), zeros where there are none."""
-    b, _, h, w = task.values.shape
-    if task.covariates is None:
-        return task.values.new_zeros(b, bands, COVARIATES, h, w)
-    if task.covariates.shape[1] != bands * COVARIATES:
-        raise ValueError(
-            f"covariates are {tuple(task.covariates.shape)}; {bands} band(s) need "
-            f"{bands * COVARIATES} channels, those of geonp.kriging.features"
-        )
-    return task.covariates.view(b, bands, COVARIATES, h, w)

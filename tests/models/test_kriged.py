@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from geonp.errors import ModelError
 from geonp.kriging.features import CHANNELS
-from geonp.models.kriged import COVARIATES, KrigedConfig, KrigedIFANP, crps
+from geonp.models.kriged import COVARIATES, KrigedConfig, KrigedIFANP, crps, widened, with_beside
 from geonp.nn.unet import RegionalCode, UNet, WindowedCrossAttention
 from geonp.tasks import Task
 
@@ -209,3 +210,62 @@ def test_covariates_that_do_not_fit_are_refused() -> None:
 def test_unet_starts_at_zero() -> None:
     net = UNet(3, 2, 8, 3, 3, 3)
     assert torch.equal(net(torch.randn(1, 3, 16, 16), torch.ones(1, 1, 16, 16)), torch.zeros(1, 2, 16, 16))
+
+
+def read(k: int = 2, seed: int = 0, **size: int) -> Task:
+    """A task with covariates: their values, around 300, and how kriging misses them."""
+    given = task(seed=seed, **size)
+    g = torch.Generator().manual_seed(seed + 100)
+    b, _, h, w = given.values.shape
+    values = 300 + 50 * torch.randn(b, k, h, w, generator=g)
+    beside = with_beside(given.covariates, values, torch.randn(b, k, h, w, generator=g))
+    return Task(given.values, given.context, given.target, given.spacing, beside)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bands", [1, 2])
+def test_a_widened_network_says_what_the_narrow_one_said(bands: int) -> None:
+    narrow = trained(KrigedConfig(bands=bands, width=8, levels=3, code_window=3, attention_window=3))
+    wide = widened(narrow, 2)
+    assert wide.covariates == 2
+    assert not wide.training
+    given = read(h=40, w=29, bands=bands)
+    plain = Task(given.values, given.context, given.target, given.spacing, given.covariates[:, : 13 * bands])
+    for one, other in zip(narrow(plain), wide(given), strict=True):
+        assert torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_a_covariate_that_is_unknown_says_nothing() -> None:
+    model, given = trained(replace(SMALL, covariates=2)), read()
+    hole = given.covariates.clone()
+    hole[:, 13, 4:20, 6:18] = torch.nan  # where one is unknown, the other is not believed either
+    other = hole.clone()
+    other[:, 14:, 4:20, 6:18] = 1e3
+    first, second = (
+        model(Task(given.values, given.context, given.target, given.spacing, c)) for c in (hole, other)
+    )
+    assert torch.isfinite(first.mean).all()
+    assert torch.equal(first.mean, second.mean)
+    assert not torch.equal(first.mean, model(given).mean)
+    bare = model(Task(given.values, given.context, given.target, given.spacing))
+    assert torch.isfinite(bare.mean).all()
+
+
+@torch.no_grad()
+def test_covariates_are_read_in_the_units_of_the_training_set() -> None:
+    model, given = trained(replace(SMALL, covariates=2)), read()
+    first = model(given).mean
+    model.beside.learn_scale(torch.tensor([7.0, -2.0]), torch.tensor([3.0, 0.5]))
+    scaled = given.covariates.clone()
+    scaled[:, 13:15] = scaled[:, 13:15] * torch.tensor([3.0, 0.5])[:, None, None]
+    scaled[:, 13:15] += torch.tensor([7.0, -2.0])[:, None, None]
+    second = model(Task(given.values, given.context, given.target, given.spacing, scaled)).mean
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
+
+
+def test_as_many_covariates_as_it_reads() -> None:
+    with pytest.raises(ValueError, match=r"13 channels.*and 2 covariate\(s\) 4 more"):
+        KrigedIFANP(replace(SMALL, covariates=2))(read(k=1))
+    with pytest.raises(ModelError, match="covariates"):
+        KrigedConfig(covariates=-1)
