@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from geonp.kriged_tiles import Example, Mask, assemble, example, varied
 from geonp.kriging import quick
-from geonp.kriging.raster import RasterKriging
 from geonp.methods.correction import Correction
+from geonp.methods.ground import Ground
 from geonp.methods.trial import hidden, observed_together, predict_held, scores
 from geonp.models.kriged import KrigedIFANP
 
@@ -31,23 +31,6 @@ _EXAMPLES = 96
 _SHARE_OF_KRIGING = 0.35  # of the time
 _LEARNING_RATE = 5e-4
 _FEWEST_SEEN, _FEWEST_HELD = 16, 4
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Bands of a survey that are completed together, and what kriging was fitted to them.
-
-    Parameters
-    ----------
-    krigings, centres : of each band.
-    samples : windows (band, rows, columns) of the survey, NaN where not observed.
-    errors : error variances of the observations in every window; empty where none are stated.
-    """
-
-    krigings: tuple[RasterKriging, ...]
-    centres: tuple[float, ...]
-    samples: tuple[Values, ...]
-    errors: tuple[Values, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +75,7 @@ def adapt(
     -----
     How far learning comes in a time depends on the machine: results are repeatable only as far as that is.
     """
-    end = time.monotonic() + seconds
+    end = monotonic() + seconds
     rng = np.random.default_rng([seed, 5])
     aside = [[_set_aside(window, rng) for window in ground.samples] for ground in grounds]
     left = [
@@ -100,7 +83,7 @@ def adapt(
         for ground, masks in zip(grounds, aside, strict=True)
     ]
     held = sum(int(mask.sum()) for masks in aside for mask in masks)
-    examples = _examples(left, time.monotonic() + _SHARE_OF_KRIGING * seconds, rng)
+    examples = _examples(left, monotonic() + _SHARE_OF_KRIGING * seconds, rng)
     if not examples or not held:
         return correction, Adaptation(False, 0, 0, math.nan, math.nan)
     learnt = copy.deepcopy(correction.model)
@@ -124,7 +107,7 @@ def _examples(grounds: Sequence[Ground], end: float, rng: np.random.Generator) -
     size -= size % 2
     found: list[Example] = []
     for _ in range(4 * _EXAMPLES):
-        if len(found) == _EXAMPLES or (time.monotonic() > end and len(found) >= _BATCH):
+        if len(found) == _EXAMPLES or (monotonic() > end and len(found) >= _BATCH):
             break
         ground, window = windows[int(rng.integers(len(windows)))]
         row, col = (int(rng.integers(side - size + 1)) for side in window.shape[1:])
@@ -155,9 +138,9 @@ def _learn(
     device: torch.device,
 ) -> int:
     """Train a network until the time is up; return the steps taken."""
-    start, steps = time.monotonic(), 0
+    start, steps = monotonic(), 0
     optimiser = torch.optim.AdamW(model.train().parameters(), lr=_LEARNING_RATE, weight_decay=0.0)
-    while (now := time.monotonic()) < end:
+    while (now := monotonic()) < end:
         share = (now - start) / (end - start)
         for group in optimiser.param_groups:
             group["lr"] = _LEARNING_RATE * min(1.0, (steps + 1) / 10) * 0.5 * (1 + math.cos(math.pi * share))

@@ -18,25 +18,26 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from geonp.covariates import Laid
 from geonp.errors import GeonpWarning, ModelError, UsageError
-from geonp.field import Window, grid_shape, load, windows
+from geonp.field import Window
 from geonp.io.checkpoint import read_checkpoint
-from geonp.kriging import quick
 from geonp.kriging.board import Pixels
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.evidence import gather
 from geonp.kriging.features import Kriged
-from geonp.kriging.fit import Settings, fit_covariance
 from geonp.kriging.raster import RasterKriging
 from geonp.kriging.remeasured import remeasure
-from geonp.kriging.solver import Solver, choose_device
-from geonp.kriging.survey import Block, Survey
-from geonp.kriging.threads import one_thread
-from geonp.methods.adapt import Adaptation, Ground, adapt
+from geonp.kriging.solver import choose_device
+from geonp.kriging.survey import Block
+from geonp.methods.adapt import Adaptation, adapt
 from geonp.methods.base import Completed, Method, Place, Values
+from geonp.methods.beside import Beside, Rehearsal
+from geonp.methods.calibration import UNCALIBRATED
 from geonp.methods.correction import Correction
 from geonp.methods.errors import Errors, Stated, checked_number, of_bands
-from geonp.methods.kriging import Kriging, blocks, steps
+from geonp.methods.ground import Ground, fitted, samples_of, tried
+from geonp.methods.kriging import Kriging
 from geonp.methods.trial import Trial, Verdict, gappy, observed_together
 from geonp.models import restore
 from geonp.models.kriged import KrigedIFANP
@@ -45,14 +46,6 @@ Array = NDArray[np.float64]
 
 BUNDLED = Path(__file__).parents[1] / "weights" / "kriged-ifanp.safetensors"
 """The weights that come with the package."""
-
-_TRIED = 3
-_SMALL, _LARGE = 256, 192
-_FEWEST = 40
-# The network learnt to correct one structure of greatest likelihood; nested sums and covariances chosen for
-# gaps do better alone, and worse under its hands.
-_SEARCHED = Settings(nested=False)
-_KEPT, _FITTED, _ENOUGH = 1 << 20, 1024, 100_000
 
 
 @dataclass(frozen=True)
@@ -63,9 +56,10 @@ class Group:
     ----------
     krigings : fitted to each band.
     centres : near each band's mean, subtracted before anything becomes float32.
-    verdict : whether the network is used, and by how much its deviations are scaled.
+    verdict : whether the network is used, and how its deviations are calibrated.
     alone : what answers where the network is not used: the method `kriging`.
     measured : the errors of the observations, on the raster's pixels; None where none are stated.
+    beside : the covariates that the network reads; None where it reads none.
     """
 
     krigings: tuple[RasterKriging, ...]
@@ -73,12 +67,29 @@ class Group:
     verdict: Verdict
     alone: Kriging | None
     measured: Errors | None = None
+    beside: Beside | None = None
 
     @property
     def covariances(self) -> list[Covariance]:
         """Covariances of the kriging that answers, band by band."""
         answering = self.krigings if self.alone is None else self.alone.bands
         return [kriging.solver.covariance for kriging in answering]
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What the network corrects, and what it must beat.
+
+    Parameters
+    ----------
+    ground : bands and the kriging that is corrected.
+    rival : the method `kriging`; prepared where its covariance, chosen for gaps, may be another.
+    alarms : what preparing it warned of.
+    """
+
+    ground: Ground
+    rival: Kriging
+    alarms: tuple[Warning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ class Flagship(Method):
     seed : of which observations are hidden.
     errors : standard deviations of the errors of the observations, in the units of the raster: a raster on the same
         pixels, or one number for all of them; see `geonp.methods.errors.with_errors`.
+    covariates : on the raster's grid, for a network that was trained with some (`geonp.methods.covaried`).
     correction, adaptation, groups : what `prepare` makes.
 
     Notes
@@ -118,6 +130,7 @@ class Flagship(Method):
     device: str = "auto"
     seed: int = 0
     errors: Stated | None = field(default=None, repr=False, compare=False)
+    covariates: Laid | None = field(default=None, repr=False, compare=False)
     correction: Correction | None = None
     adaptation: Adaptation | None = None
     groups: tuple[Group, ...] = ()
@@ -147,7 +160,15 @@ class Flagship(Method):
             return 0
         around = self.correction.reach + self.correction.stride
         halos = [kriging.halo + around for g in self.groups if g.alone is None for kriging in g.krigings]
+        halos += [g.beside.halo + around for g in self.groups if g.alone is None and g.beside is not None]
         return max(halos + [g.alone.halo for g in self.groups if g.alone is not None], default=around)
+
+    @property
+    def grain(self) -> int:
+        """Side in pixels of the network's stride, or of what kriging alone takes as a whole."""
+        alone = max((g.alone.grain for g in self.groups if g.alone is not None), default=1)
+        network = self.correction is not None and any(g.alone is None for g in self.groups)
+        return max(alone, self.correction.stride if network and self.correction else 1)
 
     @property
     def joint(self) -> bool:
@@ -166,7 +187,9 @@ class Flagship(Method):
         for number, (group, covariance) in enumerate(every, 1):
             told[f"band_{number}_covariance"] = covariance.to_json()
             told[f"band_{number}_answered_by"] = "network" if group.alone is None else "kriging"
-            told[f"band_{number}_deviation_factor"] = f"{1.0 if group.alone else group.verdict.factor:.4f}"
+            told[f"band_{number}_deviation_factor"] = str(
+                UNCALIBRATED if group.alone else group.verdict.calibration
+            )
             told[f"band_{number}_trial"] = json.dumps(group.verdict.report())
         return told
 
@@ -177,7 +200,7 @@ class Flagship(Method):
         ------
         ModelError
             If the model file is not one of ours, holds another kind of network, or one for another number of
-            bands.
+            bands, or of covariates.
 
         Warns
         -----
@@ -186,6 +209,11 @@ class Flagship(Method):
         """
         device = choose_device(self.device)
         correction = Correction(read_network(self.model).to(device), self.orientations, device)
+        check_covariates(self.model, correction.model, self.covariates)
+        if self.covariates is not None and self.adapt > 0:
+            raise UsageError(
+                "a network that reads covariates does not learn from the survey: leave out --adapt"
+            )
         count, together = field.sizes["band"], correction.model.bands
         if together not in (1, count):
             raise ModelError(
@@ -195,41 +223,57 @@ class Flagship(Method):
         parts = [field.isel(band=slice(start, start + together)) for start in range(0, count, together)]
         stated = [self._stated(range(start, start + together), count) for start in range(0, count, together)]
         measured = [None if s is None else Errors.of(s, p) for s, p in zip(stated, parts, strict=True)]
-        grounds = [_fit(p, self.seed, device, m) for p, m in zip(parts, measured, strict=True)]
+        stands = [self._stand(*each, device) for each in zip(parts, stated, measured, strict=True)]
+        grounds = [stand.ground for stand in stands]
         adaptation = None
         if self.adapt > 0:
             correction, adaptation = adapt(correction, grounds, self.adapt, self.seed)
         done = [
-            replace(self._try(ground, part, correction, number * together + 1, own), measured=errors)
-            for number, (ground, part, own, errors) in enumerate(
-                zip(grounds, parts, stated, measured, strict=True)
-            )
+            replace(self._try(stand, part, correction, number * together + 1), measured=errors)
+            for number, (stand, part, errors) in enumerate(zip(stands, parts, measured, strict=True))
         ]
         return replace(self, correction=correction, adaptation=adaptation, groups=tuple(done))
 
     def _stated(self, bands: Sequence[int], count: int) -> Stated | None:
         return None if self.errors is None else of_bands(self.errors, bands, count)
 
-    def _try(
-        self,
-        ground: Ground,
-        field: xr.DataArray,
-        correction: Correction,
-        first: int,
-        errors: Stated | None,
-    ) -> Group:
-        """Let network and kriging compete for a group of bands, of which `first` is the number of the first."""
-        solvers = tuple(kriging.solver for kriging in ground.krigings)
+    def _stand(
+        self, field: xr.DataArray, errors: Stated | None, measured: Errors | None, device: torch.device
+    ) -> Stand:
+        """Return what the network is to correct, and the kriging that it is tried against.
+
+        Where the raster has gaps, the method `kriging` hides a great many observations in the gaps' own shapes to
+        choose a covariance, far more than a trial of the network can afford; the network then corrects that one.
+        """
+        samples, off = samples_of(field, self.seed, measured)
         rival = Kriging(device=self.device, seed=self.seed, errors=errors)
-        alone, alarms = self._alone(ground, field, rival)
-        rivals = None if alone is None else tuple(band.solver for band in alone.bands)
-        trial = Trial(solvers, correction, ground.centres, self.insist, self.calibrate, self.seed, rivals)
-        verdict = trial.judge(ground.samples, ground.krigings[0].spacing, ground.errors or None)
-        if verdict.network:
-            alone = None
+        alarms: tuple[Warning, ...] = ()
+        if any(gappy(observed_together(window)) for window in samples):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", GeonpWarning)
+                rival = rival.prepare(field)
+            alarms = tuple(w.message for w in caught if isinstance(w.message, GeonpWarning))
+        if rival.bands and (len(rival.bands) == 1 or errors is not None):
+            krigings = tuple(replace(band, smooth=True) for band in rival.bands)
+            centres = tuple(float(band.survey.values.mean()) for band in rival.bands)
         else:
-            alone = alone or rival.prepare(field)
-            for alarm in alarms:
+            krigings, centres = fitted(field, self.seed, device, measured)
+        return Stand(Ground(krigings, centres, samples, off), rival, alarms)
+
+    def _try(self, stand: Stand, field: xr.DataArray, correction: Correction, first: int) -> Group:
+        """Let network and kriging compete for a group of bands, of which `first` is the number of the first."""
+        ground = stand.ground
+        solvers, rivals = (
+            tuple(band.solver for band in bands) for bands in (ground.krigings, stand.rival.bands)
+        )
+        other = None if rivals in ((), solvers) else rivals
+        trial = Trial(solvers, correction, ground.centres, self.insist, self.calibrate, self.seed, other)
+        beside, shown = self._beside(ground, field)
+        verdict = trial.judge(ground.samples, ground.krigings[0].spacing, ground.errors or None, shown)
+        alone = None
+        if not verdict.network:
+            alone = stand.rival if stand.rival.bands else stand.rival.prepare(field)
+            for alarm in stand.alarms:
                 warnings.warn(alarm, stacklevel=3)
             warnings.warn(
                 f"band {first}: on {verdict.hidden} hidden observations the network's CRPS was "
@@ -238,18 +282,17 @@ class Flagship(Method):
                 GeonpWarning,
                 stacklevel=3,
             )
-        return Group(ground.krigings, ground.centres, verdict, alone)
+        return Group(ground.krigings, ground.centres, verdict, alone, beside=beside)
 
-    def _alone(
-        self, ground: Ground, field: xr.DataArray, rival: Kriging
-    ) -> tuple[Kriging | None, list[Warning]]:
-        """Return the method `kriging` and its alarms where its covariance, chosen for gaps, may be another."""
-        if self.insist or not any(gappy(observed_together(window)) for window in ground.samples):
-            return None, []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", GeonpWarning)
-            alone = rival.prepare(field)
-        return alone, [w.message for w in caught if isinstance(w.message, GeonpWarning)]
+    def _beside(
+        self, ground: Ground, field: xr.DataArray
+    ) -> tuple[Beside | None, tuple[Rehearsal, ...] | None]:
+        """Return the covariates that the network reads, and those of the windows on which it is tried."""
+        if self.covariates is None:
+            return None, None
+        chosen = tried(field, self.seed)
+        beside = Beside.of(self.covariates, field, ground.krigings[0], chosen)
+        return beside, tuple(beside.rehearsal(window) for window in chosen)
 
     def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:
         """Complete the wanted pixels; see `Method.complete`."""
@@ -296,11 +339,16 @@ class Flagship(Method):
         window, canvas = _canvas(place.wanted, place.raster, self.correction)
         kriged = gather(group.krigings, given, _pixels(window), spacing, group.centres, canvas)
         noise = [kriging.solver.covariance.nugget**0.5 for kriging in group.krigings]
-        shift, factor = self.correction(kriged, noise, spacing)
+        beside = None
+        if group.beside is not None:
+            observed = np.isfinite(seen[0])
+            beside = group.beside.shown(observed, place.given, window, canvas)
+        shift, factor = self.correction(kriged, noise, spacing, beside)
         mean, std = correct(kriged, shift, factor)
         inside = (slice(None), *place.wanted.within(window))
         centres = np.array(group.centres)[:, None, None]
-        mean, variance = mean[inside] + centres, (std[inside] * group.verdict.factor) ** 2
+        scale = group.verdict.calibration.over(np.isfinite(seen[0]))[place.inside]
+        mean, variance = mean[inside] + centres, (std[inside] * scale) ** 2
         if errors is not None:
             heard = kriged.observed[:, 0].numpy()[inside] > 0
             spread = kriged.std[:, 0].double().numpy()[inside] ** 2
@@ -337,89 +385,19 @@ def read_network(path: str | None) -> KrigedIFANP:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _fit(field: xr.DataArray, seed: int, device: torch.device, measured: Errors | None) -> Ground:
-    """Fit kriging to the bands of a raster that are completed together."""
-    shape, step = grid_shape(field), steps(field)
-    places, values, errors = _observed(field, seed, measured)
-    with one_thread():
-        if values.shape[1] == 1 or errors is not None:
-            covariances = [
-                fit_covariance(
-                    places * np.array(step),
-                    values[:, band],
-                    seed=seed,
-                    errors=None if errors is None else errors[:, band],
-                    settings=_SEARCHED,
-                ).covariance
-                for band in range(values.shape[1])
-            ]
-        else:
-            pixel = abs(step[1])
-            correlation, sills = quick.fit(
-                places * [abs(step[0]) / pixel, 1.0], values, np.random.default_rng([seed, 4])
-            )
-            covariances = [correlation.covariance(float(sill), pixel) for sill in sills]
-    krigings = tuple(
-        RasterKriging(
-            shape,
-            step,
-            Survey.of(blocks(field, band, measured), _KEPT),
-            Solver(c, device=device),
-            smooth=True,
-        )
-        for band, c in enumerate(covariances)
+def check_covariates(path: str | None, model: KrigedIFANP, given: Laid | None) -> None:
+    """Raise ModelError unless as many covariates are given as the network of a model file reads."""
+    count = 0 if given is None else len(given.labels)
+    if count == model.covariates:
+        return
+    if not model.covariates:
+        raise ModelError("the network reads no covariates; leave them out here")
+    names = ", ".join(read_checkpoint(BUNDLED if path is None else path).trained.covariates)
+    told = f": {names}" if names else ""
+    raise ModelError(
+        f"the model was trained with {model.covariates} covariate(s){told}; {count} are given: give rasters of these "
+        "things, in this order (--covariate)"
     )
-    samples, off = _samples(field, seed, measured)
-    return Ground(krigings, tuple(values.mean(0).tolist()), samples, off)
-
-
-def _observed(field: xr.DataArray, seed: int, measured: Errors | None) -> tuple[Array, Array, Array | None]:
-    """Return rows and columns (N, 2), values and error variances (N, C); of a large raster, of some windows."""
-    rows, cols = grid_shape(field)
-    cells = windows((rows, cols), _FITTED if rows * cols > _FITTED**2 else max(rows, cols))
-    places, values, errors, count = [], [], [], 0
-    for index in np.random.default_rng([seed, 3]).permutation(len(cells)):
-        block, cell = load(field, cells[index]).to_numpy(), cells[index]
-        seen = np.argwhere(np.isfinite(block).all(0))
-        places.append(seen + np.array([cell.row, cell.col]))
-        values.append(block[:, seen[:, 0], seen[:, 1]].T.astype(np.float64))
-        if measured is not None:
-            off = measured.variances(block, cell)
-            errors.append(off[:, seen[:, 0], seen[:, 1]].T.astype(np.float64))
-        count += len(seen)
-        if count >= _ENOUGH:
-            break
-    stated = np.concatenate(errors) if errors else None
-    return np.concatenate(places).astype(np.float64), np.concatenate(values), stated
-
-
-def _samples(
-    field: xr.DataArray, seed: int, measured: Errors | None
-) -> tuple[tuple[Values, ...], tuple[Values, ...]]:
-    """Return the windows (band, rows, columns) on which the network is tried: the whole of a small raster.
-
-    With them, where errors are stated, the error variances of their observations.
-    """
-    shape = (field.sizes["y"], field.sizes["x"])
-    chosen = [Window.whole(shape)] if max(shape) <= _SMALL else _drawn(field, shape, seed)
-    found = tuple(load(field, window).to_numpy() for window in chosen)
-    if measured is None:
-        return found, ()
-    return found, tuple(measured.variances(v, w) for v, w in zip(found, chosen, strict=True))
-
-
-def _drawn(field: xr.DataArray, shape: tuple[int, int], seed: int) -> list[Window]:
-    """Return a few windows of a large raster, drawn among those with observations enough."""
-    rng = np.random.default_rng([seed, 1])
-    cells = windows(shape, _LARGE)
-    found: list[Window] = []
-    for index in rng.permutation(len(cells))[: 8 * _TRIED]:
-        values = load(field, cells[index]).to_numpy()
-        if np.isfinite(values).all(0).sum() >= _FEWEST and min(values.shape[1:]) >= _LARGE // 4:
-            found.append(cells[index])
-        if len(found) == _TRIED:
-            break
-    return found
 
 
 def _canvas(

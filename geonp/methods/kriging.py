@@ -21,12 +21,11 @@ from geonp.kriging.candidates import FAMILIES, Settings
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.fit import Fit, fit_grid
 from geonp.kriging.points import covering, warn_of_units
-from geonp.kriging.raster import RasterKriging
+from geonp.kriging.raster import EXACT_LAYOUT, RasterKriging
 from geonp.kriging.remeasured import remeasure
 from geonp.kriging.scattered import known_mean
 from geonp.kriging.solver import Solver, choose_device
 from geonp.kriging.survey import Block, Survey
-from geonp.kriging.threads import one_thread
 from geonp.kriging.trend import KINDS, Kind, check_kind
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.methods.drift import Drift
@@ -133,6 +132,11 @@ class Kriging(Method):
     def halo(self) -> int:
         """Pixels around a window that are read."""
         return max((band.halo for band in self.bands), default=0)
+
+    @property
+    def grain(self) -> int:
+        """Half the side of the largest tiles: they are kriged as a whole, however little of them is wanted."""
+        return max((max(EXACT_LAYOUT.tile if b.exact else b.layout.tile) // 2 for b in self.bands), default=1)
 
     @property
     def filters(self) -> bool:
@@ -315,9 +319,8 @@ class Kriging(Method):
         measured: Errors | None,
     ) -> Fit:
         trend: Literal["constant", "linear"] = "linear" if self.kind == "universal" else "constant"
-        with one_thread():
-            sample = sampled(field, band, self.seed, drift, measured)
-            fit = fit_grid(sample, step, seed=self.seed, trend=trend, settings=self._settings())
+        sample = sampled(field, band, self.seed, drift, measured)
+        fit = fit_grid(sample, step, seed=self.seed, trend=trend, settings=self._settings())
         for alarm in fit.alarms:
             warnings.warn(f"band {band + 1}: {alarm}", GeonpWarning, stacklevel=5)
         return fit

@@ -23,6 +23,8 @@ from geonp.kriging.raster import RasterKriging
 from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block, Survey
 from geonp.masks import HoldOut, Mask, hold_out
+from geonp.methods.beside import Rehearsal
+from geonp.methods.calibration import UNCALIBRATED, Calibration
 from geonp.methods.correction import Correction
 from geonp.models.kriged import crps
 
@@ -32,12 +34,9 @@ _HIDDEN = 0.12
 _ROUNDS, _ROUNDS_LARGE = 4, 2
 _LARGE = 128 * 128
 _FEWEST_TO_JUDGE = 30
-_SHRINK = 300
-"""Imagined observations that say the deviations are right."""
 _GAPPY = 0.05
 _PIXELS = (1.0, 1.0)
 _LEAST_OBSERVED = 12
-_NINETY = 1.6448536269514722  # the normal deviate that 90 % stay below, in size
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +62,13 @@ class Verdict:
     Parameters
     ----------
     network : whether the network answers.
-    factor : by which the network's deviations are multiplied.
+    calibration : by what the network's deviations are multiplied.
     hidden : observations that were hidden and predicted.
     network_crps, kriging_crps : mean scores on them, in the units of the field; NaN where none was hidden.
     """
 
     network: bool = True
-    factor: float = 1.0
+    calibration: Calibration = UNCALIBRATED
     hidden: int = 0
     network_crps: float = math.nan
     kriging_crps: float = math.nan
@@ -113,43 +112,52 @@ class Trial:
         samples: Sequence[NDArray[np.float32]],
         spacing: tuple[float, float],
         errors: Sequence[NDArray[np.float32] | None] | None = None,
+        beside: Sequence[Rehearsal] | None = None,
     ) -> Verdict:
         """Return the verdict on some windows (band, rows, columns), NaN where not observed.
 
         `errors` are the error variances of the observations, where they are stated: what is hidden is then predicted
-        with its error on top.
+        with its error on top. `beside` are the windows of the covariates that the network reads.
 
         Notes
         -----
         Kriging is preferred where its mean CRPS is lower by more than one standard error of the paired
-        differences, gaps taken as a whole. The factor is the one that would make 90 % of the hidden values fall
-        within the 90 % intervals, raised to the power n / (n + 300).
+        differences, gaps taken as a whole. Deviations are calibrated by distance where gaps were laid.
         """
         if self.insist and not self.calibrate:
             return Verdict()
         parts: list[Array] = []
         groups: list[NDArray[np.int64]] = []
+        graded = False
         for number, values in enumerate(samples):
             rng = np.random.default_rng([self.seed, 2, number])
             own = None if errors is None else errors[number]
+            shown = None if beside is None else beside[number]
             for one in hidden(observed_together(values), rng):
-                parts.append(self._predict(values, one, spacing, own))
+                parts.append(self._predict(values, one, spacing, own, shown))
                 first = 1 + max((int(group.max()) for group in groups), default=0)
                 groups.append(first + np.tile(_numbered(one.group[one.judged]), len(values)))
+                graded |= bool(one.group.any())
         if not parts:
             return Verdict()
-        truth, mean, std, network_mean, network_std, off = np.concatenate(parts, 1)
-        # The same factor by the same rule for both, so that it is their means and patterns that are compared.
-        factors = [
-            self._factor(truth, m, np.hypot(s, off)) for m, s in ((mean, std), (network_mean, network_std))
-        ]
-        theirs = scores(truth, mean, np.hypot(std * factors[0], off))
-        ours = scores(truth, network_mean, np.hypot(network_std * factors[1], off))
+        truth, mean, std, network_mean, network_std, off, away = np.concatenate(parts, 1)
+        group = np.concatenate(groups)
+
+        def calibrated(mean: Array, std: Array) -> tuple[Calibration, Array]:
+            """Return how deviations are calibrated, and the scores then."""
+            found = UNCALIBRATED
+            if self.calibrate:
+                found = Calibration.learnt(np.abs(truth - mean) / np.hypot(std, off), away, group, graded)
+            return found, scores(truth, mean, np.hypot(std * found.at(away), off))
+
+        # By the same rule for both, so that it is their means and patterns that are compared.
+        calibration, ours = calibrated(network_mean, network_std)
+        _, theirs = calibrated(mean, std)
         worse = ours - theirs
-        margin = standard_error(worse, np.concatenate(groups))
+        margin = standard_error(worse, group)
         lost = len(worse) >= _FEWEST_TO_JUDGE and worse.mean() > margin
         network = self.insist or not lost
-        return Verdict(network, factors[1], len(worse), float(ours.mean()), float(theirs.mean()))
+        return Verdict(network, calibration, len(worse), float(ours.mean()), float(theirs.mean()))
 
     def _predict(
         self,
@@ -157,23 +165,22 @@ class Trial:
         one: Hidden,
         spacing: tuple[float, float],
         errors: NDArray[np.float32] | None,
+        beside: Rehearsal | None,
     ) -> Array:
-        """Return what there is to tell of judged observations, (6, n).
+        """Return what there is to tell of judged observations, (7, n).
 
-        The truth, kriging's mean and deviation, the network's, and the deviation of the observation's own error.
+        The truth, kriging's mean and deviation, the network's, the deviation of the observation's own error, and the
+        distance from what was not hidden.
         """
-        told = predict_held(self.correction, self.solvers, self.centres, values, one.held, spacing, errors)
+        told = predict_held(
+            self.correction, self.solvers, self.centres, values, one.held, spacing, errors, beside
+        )
         if self.rivals is not None:
             told[1:3] = krige_held(self.rivals, self.centres, values, one.held, spacing, errors)
         off = np.zeros_like(told[0]) if errors is None else np.sqrt(errors[:, one.held].astype(np.float64))
-        return np.concatenate([told, off[None]])[:, :, one.judged[one.held]].reshape(6, -1)
-
-    def _factor(self, truth: Array, mean: Array, std: Array) -> float:
-        if not self.calibrate:
-            return 1.0
-        n = len(truth)
-        wide = float(np.quantile(np.abs(truth - mean) / std, 0.9)) / _NINETY
-        return math.pow(min(max(wide, 0.2), 5.0), n / (n + _SHRINK))
+        left = np.isfinite(values).all(0) & ~one.held
+        away = np.broadcast_to(distance_transform_edt(~left)[one.held], off.shape)
+        return np.concatenate([told, off[None], away[None]])[:, :, one.judged[one.held]].reshape(7, -1)
 
 
 def predict_held(
@@ -184,14 +191,20 @@ def predict_held(
     held: Mask,
     spacing: tuple[float, float],
     errors: NDArray[np.float32] | None = None,
+    beside: Rehearsal | None = None,
 ) -> Array:
     """Return truth, kriging's mean and deviation, and the network's, of held observations, (5, C, n).
 
-    Parameters are those of `rehearse`; means are relative to the centres.
+    Parameters are those of `rehearse`, and the covariates of the window, for a network that reads some; means are
+    relative to the centres.
     """
     told = rehearse(solvers, centres, values, held, spacing, correction.stride, errors)
     noise = [solver.covariance.nugget**0.5 for solver in solvers]
-    shift, factor = correction(told, noise, spacing)
+    shown = None
+    if beside is not None:
+        observed = np.isfinite(values).all(0) & ~held
+        shown = beside.shown(observed, solvers[0], spacing, correction.stride)
+    shift, factor = correction(told, noise, spacing, shown)
     rows, cols = np.nonzero(held)
     layers = (told.mean[:, 0], told.std[:, 0], shift.cpu(), factor.cpu())
     mean, std, moved, scaled = (a[:, rows, cols].double().numpy() for a in layers)
