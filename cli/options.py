@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import click
 
+from geonp._loading import undisturbed
 from geonp.errors import GeonpWarning
 
 from . import kriging as krige
@@ -178,7 +179,8 @@ def method(command: F) -> F:
     @together(*krige.OPTIONS)
     @functools.wraps(command)
     def run(*args: Any, method: str, model: str | None, device: str, seed: int, **options: Any) -> Any:
-        from geonp.methods.choose import choose
+        with undisturbed():
+            from geonp.methods.choose import choose
 
         how = krige.Kriging(**{f.name: options.pop(f.name) for f in fields(krige.Kriging)})
         use = network.Network(**{f.name: options.pop(f.name) for f in fields(network.Network)})

@@ -3,14 +3,18 @@
 Run `python docs/scripts/scale.py --rows 10000 --cols 10000 --method kriging`; it makes a raster (synthetic terrain,
 one pixel in eight observed), completes it from the command line, and prints seconds, pixels a second and the peak of
 the resident memory. With several `--rows`, also the slope of time against pixels in log-log, start of the program
-and preparation included. On two cores, 10,000 x 10,000 takes about five minutes with kriging and twenty with bundled.
+and preparation included. On two cores that do nothing else, a million pixels take some 1.1 s with kriging and 7.5 s
+with bundled, and 0.15 s to make:
+
+    --rows 2500 10000 --method kriging                   25 and 100 million pixels, three minutes
+    --rows 2500 10000 --method bundled                   the same, sixteen minutes
+    --rows 20000 --cols 20000 --method kriging           400 million, nine minutes, 3 GB of the temporary folder
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import tempfile
@@ -112,7 +116,7 @@ def main() -> None:
         print(f"{size:>16} {seconds:8.1f} {cpu:8.1f} {pixels / seconds:9.0f} {peak / 1e6:8.0f}", flush=True)
     if len(found) > 1:
         first, last = found[0], found[-1]
-        slope = math.log(last["seconds"] / first["seconds"]) / math.log(last["rows"] / first["rows"])
+        slope = np.polyfit(*(np.log([size[name] for size in found]) for name in ("rows", "seconds")), 1)[0]
         memory = last["peak_bytes"] / first["peak_bytes"]
         print(
             f"slope of time {slope:.3f}, peak memory {memory:.2f} times, over {last['rows'] / first['rows']:.1f} times"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +15,11 @@ from geonp.kriging.correlation import FITTED, SHAPED
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.likelihood import Maximum, Parameters, Shape, VecchiaLikelihood
 from geonp.kriging.sample import FEWEST, Sample
+from geonp.kriging.threads import at_once
 from geonp.kriging.variogram import empirical_variogram, fit_variogram
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 Origin = Literal["likelihood", "gap likelihood", "fixed range", "variogram", "fallback"]
 
 FAMILIES = ("exponential", "matern32", "matern52")
@@ -108,6 +111,7 @@ class Search:
     sets : who conditions whom in the likelihood.
     likelihood : prepared.
     quick : the likelihood of fewer terms and neighbours, where a search begins.
+    workers : searches that run at once; what they find does not depend on it.
     anisotropic : whether candidates have an anisotropy.
     """
 
@@ -117,17 +121,20 @@ class Search:
     sets: Index
     likelihood: VecchiaLikelihood
     quick: VecchiaLikelihood
+    workers: int
     anisotropic: bool = False
 
     @classmethod
-    def of(cls, sample: Sample, settings: Settings, usual: float, generator: np.random.Generator) -> Search:
+    def of(
+        cls, sample: Sample, settings: Settings, usual: float, generator: np.random.Generator, workers: int
+    ) -> Search:
         """Prepare the likelihood."""
         sets = conditioning_sets(sample.points, _NEIGHBOURS, settings.terms, generator)
         few = sets[:: max(1, round(len(sets) / _QUICK_TERMS))]
         few = few[:, [*range(min(_QUICK_NEIGHBOURS, few.shape[1] - 1)), -1]]
         data = (sample.points, sample.values, sample.columns)
         likelihood, quick = (VecchiaLikelihood(*data, [s], sample.metric, sample.errors) for s in (sets, few))
-        return cls(sample, settings, usual, sets, likelihood, quick)
+        return cls(sample, settings, usual, sets, likelihood, quick, workers)
 
     @property
     def span(self) -> tuple[float, float]:
@@ -140,9 +147,11 @@ class Search:
         All have an anisotropy if the best family is clearly more likely with one; the search that is returned
         with them goes on accordingly.
         """
-        near = {f: self._near(f) for f in self.settings.families}
-        likely = {f: self.likelihood.log_likelihood(m.covariance) for f, m in near.items()}
+        families = self.settings.families
+        near = self._of_each(families, self._near)
+        likely = self._of_each(families, lambda f: self.likelihood.log_likelihood(near[f].covariance))
         top = max(likely, key=lambda f: likely[f])
+        others = [f for f in families if f != top]
         best, search = {top: self._refined((top,), near[top])}, self
         if self._may_stretch:
             turned = replace(self, anisotropic=True)
@@ -150,20 +159,21 @@ class Search:
             if stretched.log_likelihood - best[top].log_likelihood > _STRETCH_GAIN:
                 best, search = {top: stretched}, turned
                 like = stretched.covariance.structures[0]
-                near = {
-                    f: m if f == top else turned._quickly((f,), _turned(m.covariance, like))
-                    for f, m in near.items()
-                }
-        best |= {f: search._refined((f,), m) for f, m in near.items() if f != top}
+                near |= self._of_each(
+                    others, lambda f: turned._quickly((f,), _turned(near[f].covariance, like))
+                )
+        best |= self._of_each(others, lambda f: search._refined((f,), near[f]))
         found = [Found.of(best[f], "likelihood") for f in self.settings.families]
         plain = [m for f, m in best.items() if f not in SHAPED]
         if self.settings.nested and len(self.sample.values) >= _NESTED_FROM and plain:
             short = best.get("matern32") or max(plain, key=lambda m: m.log_likelihood)
-            for families in _NESTED:
-                nested = search._maximum(families, self._split(short.covariance, families))
-                if not self._degenerate(nested.covariance):
-                    found.append(Found.of(nested, "likelihood"))
+            nested = self.each(lambda f: search._maximum(f, self._split(short.covariance, f)), _NESTED)
+            found += [Found.of(m, "likelihood") for m in nested if not self._degenerate(m.covariance)]
         return search, found
+
+    def each(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> list[Result]:
+        """Return the result of every job, in order; so many at once as there are workers."""
+        return list(at_once(work, jobs, self.workers))
 
     @property
     def of_noise(self) -> float:
@@ -187,11 +197,9 @@ class Search:
         s = single.covariance.structures[0]
         structure = Structure("exponential", 1.0, s.range, angle=s.angle, ratio=s.ratio)
         start = Covariance((structure,), 1e-3, self.sample.metric)
-        found = []
-        for factor in (4, 16):
-            reach = factor * gap
-            if max(reach / s.range, s.range / reach) > 1.5:
-                found.append(Found.of(self._maximum(("exponential",), start, (reach,)), "fixed range"))
+        other = [r for r in (4 * gap, 16 * gap) if max(r / s.range, s.range / r) > 1.5]
+        fixed = self.each(lambda reach: self._maximum(("exponential",), start, (reach,)), other)
+        found = [Found.of(m, "fixed range") for m in fixed]
         residual = self.sample.values - self.sample.columns @ single.trend
         empirical = empirical_variogram(
             self.sample.coords, residual, seed=0, metric=self.sample.metric, sample=1000
@@ -209,6 +217,9 @@ class Search:
         both = VecchiaLikelihood(s.points, s.values, s.columns, [self.sets, sets], s.metric, s.errors)
         shape = self._shape(found.families, found.covariance, ())
         return Found.of(both.maximise(shape, found.covariance, self.span), "gap likelihood")
+
+    def _of_each(self, families: Sequence[str], work: Callable[[str], Result]) -> dict[str, Result]:
+        return dict(zip(families, self.each(work, families), strict=True))
 
     def _near(self, family: str) -> Maximum:
         """Return the quick likelihood's maximum for one family; nu or exponent by a parabola through three."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -121,8 +122,8 @@ class Task:
 def choose(sample: Sample, settings: Settings, seed: int, task: Task | None) -> Fit:
     """Return the covariance that suits `task`: see `geonp.kriging.fit`.
 
-    One thread does it: systems of some dozens of observations are too small for more, and sums then do not
-    depend on how many there are.
+    One thread does each search: systems of some dozens of observations are too small for more, and sums then do
+    not depend on how many there are. Several searches run at once.
     """
     if settings.stretch is not None and sample.metric != "euclidean":
         raise UsageError(
@@ -131,17 +132,17 @@ def choose(sample: Sample, settings: Settings, seed: int, task: Task | None) -> 
     simple = _fallback(sample, settings.stretch)
     if simple is not None:
         return simple
-    with one_thread():
-        return _choose(sample, settings, seed, task)
+    with one_thread() as workers:
+        return _choose(sample, settings, seed, task, workers)
 
 
-def _choose(sample: Sample, settings: Settings, seed: int, task: Task | None) -> Fit:
+def _choose(sample: Sample, settings: Settings, seed: int, task: Task | None, workers: int) -> Fit:
     generator = np.random.default_rng(seed)
     few = generator.permutation(len(sample.values))[:5000]
     tree = KDTree(sample.points, balanced_tree=False, compact_nodes=False)
     apart = spacing_of(tree, sample.points[few])
     usual = float(np.median(apart))
-    search, found = Search.of(sample, settings, usual, generator).by_likelihood()
+    search, found = Search.of(sample, settings, usual, generator, workers).by_likelihood()
     if task is not None and len(task.distance):
         wide = np.quantile(task.distance, 0.9) > _INTERLEAVED * np.quantile(apart, 0.9)
         share = float((task.distance > WIDE * usual).mean())
@@ -155,7 +156,7 @@ def _choose(sample: Sample, settings: Settings, seed: int, task: Task | None) ->
 
 
 def _by_criterion(search: Search, found: Sequence[Found], notes: tuple[str, ...]) -> Fit:
-    candidates = [_candidate(search, f) for f in found]
+    candidates = search.each(partial(_candidate, search), found)
     order = sorted(range(len(found)), key=lambda i: candidates[i].bic)
     reason = f"{candidates[order[0]].name} has the lowest Bayesian information criterion"
     return _outcome(search, [found[i] for i in order], [candidates[i] for i in order], reason, notes, None)
@@ -170,14 +171,16 @@ def _by_rehearsal(
     test = merge([hidden, near_holdout(sample.points, told, _SURROUNDING)], [share, 1 - share])
     gap = float(np.quantile(task.distance, 0.9))
     found = found + search.of_longer_range(gap, found)
-    scores = [_score(search, f, test) for f in found]
+    scores = search.each(lambda f: _score(search, f, test), found)
     training = task.rehearse(search.usual, _TRAINING_TESTS, 1)
-    shapes: list[tuple[str, ...]] = []
-    for i in np.argsort([s.crps @ test.weight for s in scores]):
-        if found[i].families not in shapes and len(shapes) < _REFITTED and len(training) >= _FEWEST_TESTS:
-            shapes.append(found[i].families)
-            found.append(search.for_gaps(found[i], training.sets))
-            scores.append(_score(search, found[-1], test))
+    if len(training) >= _FEWEST_TESTS:
+        best_of: dict[tuple[str, ...], Found] = {}
+        for i in np.argsort([s.crps @ test.weight for s in scores]):
+            best_of.setdefault(found[i].families, found[i])
+        shapes = [*best_of.values()][:_REFITTED]
+        again = search.each(lambda f: search.for_gaps(f, training.sets), shapes)
+        found += again
+        scores += search.each(lambda f: _score(search, f, test), again)
     candidates = [_candidate(search, f, s, test) for f, s in zip(found, scores, strict=True)]
     best = min(range(len(found)), key=lambda i: candidates[i].crps)
     equal = [i for i in range(len(found)) if _no_worse(scores[i], scores[best], test)]

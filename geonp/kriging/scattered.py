@@ -25,7 +25,6 @@ from geonp.kriging.points import (
     warn_of_units,
 )
 from geonp.kriging.solver import Solver, choose_device
-from geonp.kriging.threads import one_thread
 from geonp.kriging.trend import Kind, check_kind
 
 Array = NDArray[np.float64]
@@ -330,17 +329,16 @@ def _fitted(
         place, z = place[seen], z[seen]
         covariates = None if covariates is None else covariates[seen]
     noise = None if errors is None else error_variances(errors, np.asarray(values, np.float64))[seen]
-    with one_thread():
-        fit = fit_covariance(
-            place,
-            z,
-            seed=seed,
-            targets=np.asarray(targets, np.float64),
-            trend="linear" if kind == "universal" else "constant",
-            covariates=covariates,
-            errors=noise,
-            metric=metric,
-        )
+    fit = fit_covariance(
+        place,
+        z,
+        seed=seed,
+        targets=np.asarray(targets, np.float64),
+        trend="linear" if kind == "universal" else "constant",
+        covariates=covariates,
+        errors=noise,
+        metric=metric,
+    )
     for alarm in fit.alarms:
         warnings.warn(alarm, GeonpWarning, stacklevel=4)
     return fit.covariance

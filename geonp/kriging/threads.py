@@ -18,12 +18,12 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it, torch uses one thread for each operation."""
+def one_thread() -> Iterator[int]:
+    """Within it, torch uses one thread for each operation; how many it used before is yielded."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)
 
@@ -33,14 +33,18 @@ def each(work: Callable[[Job], Result], jobs: Iterable[Job], device: torch.devic
 
     Each job runs in one thread, so that results do not depend on how many there are.
     """
-    workers = torch.get_num_threads()
     if device.type != "cpu":
         yield from map(work, jobs)
         return
-    with one_thread():
-        if workers == 1:
-            yield from map(work, jobs)
-            return
-        # torch counts threads for each calling thread: every worker must be told.
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from pool.map(work, jobs)
+    with one_thread() as workers:
+        yield from at_once(work, jobs, workers)
+
+
+def at_once(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
+    """Yield the result of every job, in order, of `workers` at a time; to be used within `one_thread`."""
+    if workers == 1:
+        yield from map(work, jobs)
+        return
+    # torch counts threads for each calling thread: every worker must be told.
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(work, jobs)

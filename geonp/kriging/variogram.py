@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 from scipy.spatial import KDTree
 
 from geonp.errors import InputError, UsageError
@@ -230,6 +229,8 @@ def fit_variogram(
         for shape in ((-1.0, 0.0, 1.0) if family == "power" else (-2.5, -1.5, -0.5, 0.5))
         for sill, nugget in ((0.0, -5.0), (-0.5, -1.0))
     ]
+    from scipy.optimize import least_squares  # large, and needed where there are gaps alone
+
     found = min((least_squares(misfit, x, bounds=(low, high)) for x in starts), key=lambda r: float(r.cost))
     return model(found.x)
 
