@@ -15,9 +15,11 @@ from geonp.field import Summary, Window, grid_shape, load, spacing, windows
 from geonp.kriging.board import Pixels
 from geonp.kriging.criteria import Misclassified, Variance, local_scale
 from geonp.kriging.evidence import leave_one_out
+from geonp.kriging.gains import Gains
+from geonp.kriging.lattice import Lattice
 from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block, Survey
-from geonp.kriging.update import Gains, Lattice, Surveyed
+from geonp.kriging.update import Surveyed
 from geonp.methods.base import Place
 from geonp.methods.kriging import Kriging, blocks
 

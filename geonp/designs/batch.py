@@ -21,7 +21,7 @@ from geonp.designs import sites
 from geonp.designs.aim import Aim
 from geonp.designs.ground import Ground
 from geonp.designs.sites import Site
-from geonp.kriging.update import Gains
+from geonp.kriging.gains import Gains
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geonp.designs.aim import Aim
 from geonp.designs.ground import Ground, place
-from geonp.kriging.update import Gains
+from geonp.kriging.gains import Gains
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

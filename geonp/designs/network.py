@@ -21,8 +21,8 @@ from geonp.designs.aim import Aim
 from geonp.designs.ground import Ground, place
 from geonp.designs.sites import Site
 from geonp.field import Window, load, spacing, windows
+from geonp.kriging.lattice import Lattice
 from geonp.kriging.raster import RasterKriging
-from geonp.kriging.update import Lattice
 from geonp.methods.base import Place
 from geonp.methods.flagship import Flagship, Group
 

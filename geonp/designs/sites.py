@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from geonp.designs.aim import Aim
 from geonp.designs.ground import Ground, place
-from geonp.kriging.update import Gains, Lattice
+from geonp.kriging.gains import Gains
+from geonp.kriging.lattice import Lattice
 
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]

@@ -15,7 +15,6 @@ around them, as wide as kriging's own neighbourhoods.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from geonp import parallel
 from geonp.kriging.coefficients import Coefficients
-from geonp.kriging.criteria import Criterion
+from geonp.kriging.lattice import TILE, Lattice, put
 from geonp.kriging.solver import Solver
 from geonp.kriging.system import System, cholesky
 from geonp.kriging.trend import drift_columns
@@ -35,70 +34,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-_TILE = 16
-_REACH = 2.8
-_MOST_HALO = 24
 _MOST_OBSERVATIONS = 320
-_NODES_A_SPACING = 4
-
-
-@dataclass(frozen=True)
-class Lattice:
-    """Every `stride`-th pixel of a raster: where errors are followed, and sites are looked for.
-
-    Parameters
-    ----------
-    shape : rows and columns of the raster.
-    stride : pixels from a node to the next, a fraction of the distance between observations.
-    halo : nodes around a tile to which an observation is felt.
-    """
-
-    shape: tuple[int, int]
-    stride: int
-    halo: int
-
-    @classmethod
-    def of(cls, shape: tuple[int, int], density: float) -> Lattice:
-        """Return the lattice for a raster of which the part `density` of the pixels is observed."""
-        apart = 1 / math.sqrt(density)
-        stride = max(1, int(apart / _NODES_A_SPACING))
-        stride = min(stride, max(1, min(shape) // 8))
-        return cls(shape, stride, min(max(math.ceil(_REACH * apart / stride), 4), _MOST_HALO))
-
-    @property
-    def nodes(self) -> tuple[int, int]:
-        """Rows and columns of nodes."""
-        rows, cols = (-(-(n - self.first) // self.stride) for n in self.shape)
-        return rows, cols
-
-    @property
-    def first(self) -> int:
-        """Row and column of the first node: cells have it in their middle."""
-        return (self.stride - 1) // 2
-
-    @property
-    def tiles(self) -> list[tuple[int, int]]:
-        """First node row and column of every tile."""
-        rows, cols = self.nodes
-        return [(row, col) for row in range(0, rows, _TILE) for col in range(0, cols, _TILE)]
-
-    def node_of(self, rows: Index, cols: Index) -> tuple[Index, Index]:
-        """Return node row and column of the cells that pixels lie in."""
-        most = np.array(self.nodes) - 1
-        return np.minimum(rows // self.stride, most[0]), np.minimum(cols // self.stride, most[1])
-
-    def tile_of(self, row: int, col: int) -> tuple[int, int]:
-        """Return first node row and column of the tile that a pixel lies in."""
-        node = self.node_of(np.array(row), np.array(col))
-        return int(node[0]) // _TILE * _TILE, int(node[1]) // _TILE * _TILE
-
-    def is_node(self, row: int, col: int) -> bool:
-        """Return whether a pixel is a node."""
-        return (row - self.first) % self.stride == 0 and (col - self.first) % self.stride == 0
-
-    def at_nodes(self, raster: NDArray[np.generic]) -> Array:
-        """Return what a raster (rows, columns) has at the nodes."""
-        return np.asarray(raster[self.first :: self.stride, self.first :: self.stride], np.float64)
 
 
 class Errors(NamedTuple):
@@ -145,7 +81,7 @@ class Surveyed:
     def __post_init__(self) -> None:
         self.observed = np.zeros(self.lattice.shape, bool)
         self.observed[self.rows, self.cols] = True
-        self._side = (_TILE + 2 * self.lattice.halo) * self.lattice.stride
+        self._side = (TILE + 2 * self.lattice.halo) * self.lattice.stride
         self._lags = self._table(self._side)
         self._coefficients = None if self.drift is None else Coefficients(self, self.drift)
         self._errors: NDArray[np.float32] | None = None
@@ -162,7 +98,7 @@ class Surveyed:
     def places(self, tile: tuple[int, int]) -> Index:
         """Return the pixels (tile x tile, 2) of a tile's nodes, those beyond the raster too."""
         lattice = self.lattice
-        rows, cols = ((start + np.arange(_TILE)) * lattice.stride + lattice.first for start in tile)
+        rows, cols = ((start + np.arange(TILE)) * lattice.stride + lattice.first for start in tile)
         return np.stack(np.meshgrid(rows, cols, indexing="ij"), -1).reshape(-1, 2)
 
     def variances(self) -> Array:
@@ -218,7 +154,7 @@ class Surveyed:
     def _nodes_around(self, top: int, left: int) -> tuple[Index, Index]:
         """Return the unobserved nodes around a tile: pixels (W, 2), and flat indices (W,)."""
         lattice, s = self.lattice, self.lattice.stride
-        node = np.arange(_TILE + 2 * lattice.halo)
+        node = np.arange(TILE + 2 * lattice.halo)
         rows, cols = (
             start // s + node[(start // s + node >= 0) & (start // s + node < most)]
             for start, most in zip((top, left), lattice.nodes, strict=True)
@@ -303,133 +239,3 @@ class Surveyed:
         middle = self._side * width + self._side
         index = flat[0][:, None] - (flat[1] - middle)[None, :]
         return self._lags.index_select(0, index.view(-1)).view(index.shape)
-
-
-class State(NamedTuple):
-    """Gains at a moment; see `Gains`."""
-
-    variance: Array
-    gain: Array
-
-
-@dataclass
-class Gains:
-    """What each node of a lattice would gain the raster, kept up to date as sites are taken.
-
-    Parameters
-    ----------
-    surveyed : what is observed, and the errors that are left.
-    criterion : what a fall of the variance is worth.
-    variance : of the latent field at every node, (node rows, node columns), 0 where observed; a criterion that looks at
-        it must be given it (`Surveyed.variances`), for others it is found on the way.
-    gain : (node rows, node columns), in the criterion's units; 0 where observed.
-    """
-
-    surveyed: Surveyed
-    criterion: Criterion
-    variance: Array
-    gain: Array = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.variance, self.gain = self.variance.copy(), np.zeros(self.lattice.nodes)
-        self._renew(self.lattice.tiles)
-
-    @property
-    def lattice(self) -> Lattice:
-        """The nodes."""
-        return self.surveyed.lattice
-
-    @property
-    def total(self) -> float:
-        """What is left to be gained."""
-        return self.criterion.total(self.variance)
-
-    def take(self, places: Index) -> None:
-        """Observe pixels (M, 2), in the order along a line, and update the nodes around them."""
-        self._observe(places, self.variance)
-        self.surveyed.observed[tuple(places.T)] = True
-        self._renew(self._felt(places))
-
-    def release(self, places: Index) -> State:
-        """Take pixels (M, 2) for not observed again, and update the nodes around them; return what was before."""
-        before = State(self.variance.copy(), self.gain.copy())
-        for place in places[:, None]:
-            row, col = place[0].tolist()
-            self.surveyed.observed[row, col] = False
-            node = self.lattice.node_of(*place.T)
-            nodes, fall = self.surveyed.together((int(node[0][0]), int(node[1][0])), place)
-            self.variance.reshape(-1)[nodes] += fall
-            if self.lattice.is_node(row, col):
-                # Known a moment ago, it had none: what the nugget would have left is missing in its fall.
-                tile = self.lattice.tile_of(row, col)
-                self.variance[node] = self.surveyed.errors(tile, place, alone=True).variance
-        self._renew(self._felt(places))
-        return before
-
-    def restore(self, places: Index, before: State) -> None:
-        """Undo the `release` of pixels (M, 2)."""
-        self.surveyed.observed[tuple(places.T)] = True
-        self.variance, self.gain = before
-
-    def at(self, rows: Index, cols: Index) -> tuple[Array, Array]:
-        """Return gain and latent variance of pixels near each other, on nodes or between them."""
-        tile = self.lattice.tile_of(int(rows.mean()), int(cols.mean()))
-        found = self.surveyed.errors(tile, np.stack([rows, cols], 1))
-        return self._worth(found), found.variance
-
-    def together(self, places: Index) -> float:
-        """Return the gain of observing pixels (M, 2) all at once, in the order along a line."""
-        return self._observe(places, self.variance.copy())
-
-    def _observe(self, places: Index, variance: Array) -> float:
-        """Return the gain of observing pixels (M, 2), and lower `variance` by it.
-
-        Of a line that is longer than a tile, pieces are observed one after another: the gain of each, given those
-        before, adds up to that of the whole.
-        """
-        places = places[~self.surveyed.observed[tuple(places.T)]]
-        node = np.stack(self.lattice.node_of(*places.T), 1)
-        piece = np.zeros(len(places), np.int64) if not len(node) else np.abs(node - node[0]).max(1) // _TILE
-        total, flat = 0.0, variance.reshape(-1)
-        for number in np.unique(piece):
-            here = piece == number
-            low = node[here].min(0)
-            nodes, fall = self.surveyed.together((int(low[0]), int(low[1])), places[here])
-            now = flat[nodes]
-            fall = np.minimum(fall, now)
-            total += float(self.criterion.worth(nodes, now, fall[None])[0])
-            flat[nodes] -= fall
-            self.surveyed.observed[tuple(places[here].T)] = True
-        self.surveyed.observed[tuple(places.T)] = False
-        return total
-
-    def _felt(self, places: Index) -> list[tuple[int, int]]:
-        """Return the tiles in whose halo one of the pixels (M, 2) lies."""
-        h, s = self.lattice.halo, self.lattice.stride
-        tiles = self.lattice.tiles
-        low = (np.array(tiles) - h) * s
-        reached = np.zeros(len(tiles), bool)
-        for place in places:
-            reached |= np.all((place >= low) & (place < low + (_TILE + 2 * h) * s), 1)
-        return [tiles[i] for i in np.flatnonzero(reached)]
-
-    def _renew(self, tiles: list[tuple[int, int]]) -> None:
-        def renewed(i: int) -> tuple[Array, Array]:
-            found = self.surveyed.errors(tiles[i], self.surveyed.places(tiles[i]))
-            gain = self._worth(found)
-            return np.where(found.out, 0, gain), np.where(found.out, 0, found.variance)
-
-        for tile, (gain, variance) in zip(tiles, parallel.each(renewed, range(len(tiles))), strict=True):
-            put(self.gain, tile, gain)
-            put(self.variance, tile, variance)
-
-    def _worth(self, found: Errors) -> Array:
-        fall = np.square(found.cross) / (found.variance + self.surveyed.noise)[:, None]
-        return self.criterion.worth(found.nodes, self.variance.reshape(-1)[found.nodes], fall)
-
-
-def put(raster: Array, tile: tuple[int, int], found: Array) -> None:
-    """Write a tile (tile * tile,) into a raster of nodes, cut off at its edge."""
-    here = tuple(slice(start, start + _TILE) for start in tile)
-    rows, cols = raster[here].shape
-    raster[here] = found.reshape(_TILE, _TILE)[:rows, :cols]

@@ -12,8 +12,10 @@ from geonp.designs import batch, sites
 from geonp.designs.ground import Ground
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.criteria import Criterion, Misclassified, Variance
+from geonp.kriging.gains import Gains
+from geonp.kriging.lattice import Lattice
 from geonp.kriging.solver import Solver
-from geonp.kriging.update import Gains, Lattice, Surveyed
+from geonp.kriging.update import Surveyed
 from geonp.methods.kriging import Kriging
 from geonp.suggestion import suggest
 

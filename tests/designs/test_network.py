@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 from geonp.designs.network import Believer, believer
+from geonp.kriging.lattice import Lattice
 from geonp.kriging.survey import Block, Survey
-from geonp.kriging.update import Lattice
 from geonp.methods.flagship import Flagship
 from geonp.suggestion import suggest
 

@@ -11,8 +11,9 @@ import xarray as xr
 
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.criteria import Variance, local_scale
+from geonp.kriging.lattice import Lattice
 from geonp.kriging.solver import Solver
-from geonp.kriging.update import Lattice, Surveyed
+from geonp.kriging.update import Surveyed
 from geonp.methods.kriging import Kriging
 from geonp.suggestion import suggest
 

@@ -11,8 +11,10 @@ import xarray as xr
 from geonp.errors import GeonpWarning, InputError, UsageError
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.criteria import Misclassified, mistaken
+from geonp.kriging.gains import Gains
+from geonp.kriging.lattice import Lattice
 from geonp.kriging.solver import Solver
-from geonp.kriging.update import Gains, Lattice, Surveyed
+from geonp.kriging.update import Surveyed
 from geonp.methods.kriging import Kriging
 from geonp.suggestion import suggest
 
