@@ -31,6 +31,11 @@ class Wrapped(Method):
         return self.base.halo
 
     @property
+    def grain(self) -> int:
+        """Smallest side of a window worth completing: that of the base."""
+        return self.base.grain
+
+    @property
     def feather(self) -> int:
         """Pixels over which neighbouring windows are blended: as many as by the base."""
         return self.base.feather
