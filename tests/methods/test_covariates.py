@@ -68,6 +68,16 @@ def test_every_method_gains_from_a_covariate_that_the_field_follows(method) -> N
         assert 0.7 < np.sqrt(np.mean(error**2)) < 1.2
 
 
+def test_what_helps_in_gaps_more_than_it_harms_beside_them_is_used() -> None:
+    surface = 10 * smooth(SHAPE, 3.0, 5)
+    coarse = on_grid(surface + np.random.default_rng(6).standard_normal(SHAPE), "coarse")
+    swaths = np.broadcast_to(np.arange(SHAPE[0])[:, None] % 24 < 16, SHAPE)
+    survey = on_grid(np.where(swaths, np.nan, surface))
+    found = select(survey, lay([coarse], survey), "auto", seed=0)
+    assert found.used == (0,)
+    assert found.gain > 0
+
+
 def test_what_does_not_help_is_dropped_and_said() -> None:
     with pytest.warns(GeonpWarning, match="covariate noise is left out: it does not help on hidden obs"):
         ready = with_covariates(KRIGING, (DEM, NOISE)).prepare(SURVEY)
