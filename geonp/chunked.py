@@ -67,8 +67,9 @@ def complete(
     method : how to complete it (`geonp.methods.choose.choose`, or an object of one of the classes).
     variance : whether the variance is wanted.
     status : whether to add `status` (uint8: 0 masked, 1 observed, 2 interpolated, 3 extrapolated).
-    tile : side in pixels of the windows; None takes what suits the method and fits into the memory. Chunks of a
-        dask array are put together, or cut, to about that size, 1024 if None.
+    tile : side in pixels of the windows, no smaller than the method's grain (`Method.grain`); None takes what suits the
+        method and fits into the memory. Chunks of a dask array are put together, or cut, to about that size, 1024 if
+        None.
     memory : bytes that the program may take in all, beside the result; None is what it has, and a quarter of what is
         free, 1.5 GB at most. It is for those who run a dask array to see to theirs.
     keep_observed : return observed pixels as they were, with variance 0, or as the method predicts them. Those whose

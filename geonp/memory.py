@@ -95,8 +95,9 @@ class Work:
         return kept + self._computing(tile, given)
 
     def choose(self, budget: Budget, tile: int | None = None) -> int:
-        """Return the side of the windows: `tile` if it was given, else the best that the budget allows. No less than
-        the method's grain: windows of a pixel would each cost what a tile costs.
+        """Return the side of the windows: `tile` if it was given, else the best that the budget allows.
+
+        It is no less than the method's grain: windows of a pixel would each cost what a tile costs.
 
         Windows are larger than usual where much of the work is done for the pixels around them, and smaller
         where the budget is.
