@@ -2,8 +2,8 @@
 
 Observed pixels are hidden as the missing ones are: singly, each told by its neighbours, and, where the survey
 has gaps, in circles that reach as far as those. They are told by regression kriging with and without covariates.
-What does not lower the CRPS of either kind by more than chance would (nineteen times in twenty), or raises that
-of both together, each counted as its share of the missing pixels, is dropped.
+What does not lower the CRPS of either kind by more than chance would (nineteen times in twenty), or by as much raises
+that of both together, each counted as its share of the missing pixels, is dropped.
 """
 
 from __future__ import annotations
@@ -200,11 +200,11 @@ def _part(hidden: HoldOut, chosen: NDArray[np.bool_]) -> HoldOut:
 def _help(rivals: Sequence[_Rivals], one: tuple[int, ...], other: tuple[int, ...]) -> float:
     """Return by how many standard errors `other` has the lower mean CRPS.
 
-    It is the more convincing of the two kinds of hidden observations that counts, unless `other` is the worse one over
-    all missing pixels; a gap counts as one observation.
+    It is the more convincing of the two kinds of hidden observations that counts, unless over all missing
+    pixels, each kind counted as its share of them, `other` harms by more than chance; a gap counts as one observation.
     """
     found = []
-    total = 0.0
+    total, uncertain = 0.0, 0.0
     for kind in range(max((len(r.hidden.kinds) for r in rivals), default=0)):
         means, variances = [], []
         for r in rivals:
@@ -215,12 +215,14 @@ def _help(rivals: Sequence[_Rivals], one: tuple[int, ...], other: tuple[int, ...
             mean = float(difference @ hidden.weight)
             by_gap = np.bincount(hidden.group, hidden.weight * (difference - mean))
             means.append(mean)
-            total += r.hidden.shares[kind] * mean
             variances.append(float((by_gap**2).sum()))
+            total += r.hidden.shares[kind] * mean
+            uncertain += r.hidden.shares[kind] ** 2 * variances[-1]
         found.append(sum(means) / max(math.sqrt(sum(variances)), 1e-300))
     if not found:
         return 0.0
-    return max(found) if total > 0 else min(found)
+    harms = total < -_CHANCE * math.sqrt(uncertain)
+    return min(found) if harms else max(found)
 
 
 def _hidden(sample: Sample, blocks: Sequence[Block], step: tuple[float, float], seed: int) -> _Hidden:
