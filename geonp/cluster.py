@@ -14,7 +14,7 @@ import uuid
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -160,7 +160,8 @@ class Workers:
     client : of the cluster.
     keep_going : mask a window that keeps failing, instead of raising.
     retries : how often a window is tried again before it counts as failed. A worker that dies is no failure of its
-        window, unless windows kill one worker after the other (`distributed.scheduler.allowed-failures`).
+        window, unless the window kills one worker after the other (`distributed.scheduler.allowed-failures`), the
+        second time with nothing else under way.
     failures : windows that were masked.
 
     Raises
@@ -208,13 +209,19 @@ class Workers:
                 if not waiting:
                     return
                 window, answer = waiting.popleft()
-                yield answer if isinstance(answer, Layers) else self._result(run, window, answer)
+                beside = [later for _, later in waiting if not isinstance(later, Layers)]
+                yield answer if isinstance(answer, Layers) else self._result(run, window, answer, beside)
         finally:
             run.end([answer for _, answer in waiting if not isinstance(answer, Layers)])
 
-    def _result(self, run: _Run, window: Window, answer: Future) -> Layers:
+    def _result(self, run: _Run, window: Window, answer: Future, beside: Sequence[Future]) -> Layers:
+        from distributed import KilledWorker
+
         try:
-            return run.wait_for(answer)
+            try:
+                return run.wait_for(answer)
+            except KilledWorker:
+                return run.alone(window, beside)
         except _ClusterGoneError as gone:
             raise GeonpError(f"{gone}; with --resume, what is finished is kept") from None
         except Exception as error:  # whatever a method, a reader or dask itself raises over there
@@ -274,7 +281,7 @@ class _Run:
         """Windows that the workers complete at the same time."""
         return sum(self.client.nthreads().values())
 
-    def hand_out(self, window: Window) -> Future | Layers:
+    def hand_out(self, window: Window, attempt: int = 0) -> Future | Layers:
         """Send a window to the workers, or complete it, where nothing is to be filled."""
         given, completer = None, self.ready.completer()
         if not self.remote:
@@ -290,7 +297,7 @@ class _Run:
                 self.packed,
                 window,
                 given,
-                key=f"geonp-window-{self.token}-{window.row}-{window.col}",
+                key=f"geonp-window-{self.token}-{window.row}-{window.col}-{attempt}",
                 retries=self.retries,
                 resources=self.resources,
                 pure=False,
@@ -314,6 +321,18 @@ class _Run:
                 seen = time.monotonic()
             elif time.monotonic() - seen > _PATIENCE:
                 raise _ClusterGoneError(f"there has been no worker for {_PATIENCE:.0f} seconds")
+
+    def alone(self, window: Window, under_way: Sequence[Future]) -> Layers:
+        """Complete a window once more, after all that is under way.
+
+        When a worker dies, dask holds every window against it that the worker had been given, guilty or not.
+        """
+        for other in under_way:
+            with suppress(Exception):
+                self.wait_for(other)
+        answer = self.hand_out(window, attempt=1)
+        assert not isinstance(answer, Layers)
+        return self.wait_for(answer)
 
     def end(self, under_way: Sequence[Future]) -> None:
         """Withdraw what is not wanted any more."""

@@ -47,6 +47,7 @@ class Troubled(Method):
         inside = wanted.row <= self.row < wanted.stop[0] and wanted.col <= self.col < wanted.stop[1]
         if inside and self._again():
             if self.trouble == "kill":
+                time.sleep(0.3)  # so that other windows wait behind this one
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.trouble == "raise":
                 raise RuntimeError("too hot\nin here")

@@ -7,6 +7,7 @@ import time
 import warnings
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 import rasterio
@@ -128,6 +129,21 @@ def test_a_window_that_kills_every_worker_is_named(survey: xr.DataArray, client:
         done = clusters.complete(survey, deadly, client=client, tile=32, keep_going=True)
     assert int(done["mean"].isnull().sum()) == 32 * 32
     client.wait_for_workers(2, timeout=120)
+
+
+def test_a_window_is_not_blamed_for_the_death_of_a_worker_that_another_killed(survey: xr.DataArray) -> None:
+    settings = {"distributed.scheduler.allowed-failures": 0}
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as lonely,
+        Client(lonely, set_as_default=False) as client,
+        pytest.warns(GeonpWarning, match=r"rows 32 to 64 and columns 32 to 64.*KilledWorker") as told,
+    ):
+        done = clusters.complete(survey, Troubled(trouble="kill"), client=client, tile=32, keep_going=True)
+    assert len([note for note in told if note.category is GeonpWarning]) == 1
+    assert int(done["mean"].isnull().sum()) == 32 * 32
 
 
 def pid() -> int:
