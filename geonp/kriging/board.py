@@ -161,6 +161,13 @@ class Board:
         (ty, tx) = tiles.layout.tile
         return self.middles(tiles)[:, None] + offsets(ty, tx)
 
+    def fields(self, given: Block, layers: NDArray[np.float32]) -> torch.Tensor:
+        """Return other fields (R, rows, columns) of `given` on the canvas, (R, H, W), 0 where nothing is observed."""
+        seen, (top, left) = self.canvas.seen, self.canvas.margin
+        around = (self.row - top, self.col - left, (seen.shape[0], seen.shape[1]))
+        found = np.stack([_crop(given, layer, *around) for layer in layers])
+        return torch.where(seen, torch.from_numpy(found).to(seen.device), 0)
+
     def put(self, tiles: Tiles, mean: Array, variance: Array) -> None:
         """Note what was found for some tiles, each (N, tile rows, tile columns)."""
         for store, value in zip(self.found, (mean, variance), strict=True):

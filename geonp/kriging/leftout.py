@@ -48,7 +48,7 @@ def leave_out_all(
     observed = np.isfinite(given.values[wanted.within(given.row, given.col)])
     layout, device = kriging.layout, kriging.solver.device
     board = Board.of(given, wanted, observed, layout, kriging.shape, kriging.spacing, device)
-    fields = _canvas(given, layers, board)
+    fields = board.fields(given, layers)
     found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
     tiles = board.tiles(layout)
     while len(tiles):
@@ -109,20 +109,6 @@ def left_out(batch: Batch, z: Tensor) -> Tensor:
         white = white - system.drift @ torch.cholesky_solve(system.drift.mT @ white, system.gram)
     back = torch.linalg.solve_triangular(system.lower.mT, white, upper=True)
     return torch.cat([back.permute(2, 0, 1) * variance, variance[None]])
-
-
-def _canvas(given: Block, layers: Layers, board: Board) -> Tensor:
-    """Return the fields (R, H, W) on the pixels of the board's canvas, 0 where they are not observed."""
-    top, left = board.row - board.canvas.margin[0], board.col - board.canvas.margin[1]
-    height, width = board.canvas.values.shape
-    out = np.zeros((len(layers), height, width), np.float32)
-    rows = slice(max(top, given.row), min(top + height, given.row + given.values.shape[0]))
-    cols = slice(max(left, given.col), min(left + width, given.col + given.values.shape[1]))
-    out[:, rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = layers[
-        :, rows.start - given.row : rows.stop - given.row, cols.start - given.col : cols.stop - given.col
-    ]
-    seen = board.canvas.seen
-    return torch.where(seen, torch.from_numpy(out).to(seen.device), 0)
 
 
 def _exactly(kriging: RasterKriging, values: Array, wanted: Pixels) -> tuple[Array, Array]:

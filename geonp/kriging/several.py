@@ -100,7 +100,7 @@ class Several(RasterKriging):
         self, given: Block, layers: Layers, everywhere: Everywhere, wanted: Pixels, holes: Mask
     ) -> Array:
         board = Board.of(given, wanted, holes, self.layout, self.shape, self.spacing, self.solver.device)
-        canvas = self._canvas(given, layers, board)
+        canvas = board.fields(given, layers)
         found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
         lonely = np.zeros_like(board.holes)
         for some in self._sorted(board, lonely):
@@ -108,18 +108,6 @@ class Several(RasterKriging):
         if lonely.any():
             self._lonely(board, lonely, given, layers, everywhere(), found)
         return np.asarray(found[:, *wanted.within(board.row, board.col)])
-
-    def _canvas(self, given: Block, layers: Layers, board: Board) -> Tensor:
-        """Return the fields (R, H, W) on the pixels of the board's canvas, 0 where they are not observed."""
-        top, left = board.row - board.canvas.margin[0], board.col - board.canvas.margin[1]
-        height, width = board.canvas.values.shape
-        out = np.zeros((len(layers), height, width), np.float32)
-        rows = slice(max(top, given.row), min(top + height, given.row + given.values.shape[0]))
-        cols = slice(max(left, given.col), min(left + width, given.col + given.values.shape[1]))
-        out[:, rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = layers[
-            :, rows.start - given.row : rows.stop - given.row, cols.start - given.col : cols.stop - given.col
-        ]
-        return torch.where(board.canvas.seen, torch.from_numpy(out).to(self.solver.device), 0)
 
     def _lonely(
         self, board: Board, lonely: Mask, given: Block, layers: Layers, everywhere: Array, found: Array
