@@ -20,7 +20,7 @@ from geonp.methods.choose import load
 from geonp.methods.covaried import with_covariates
 from geonp.methods.neural import Neural
 from geonp.models import create
-from geonp.models.convcnp import ConvCNP, ConvConfig
+from geonp.models.convcnp import ConvCNP, ConvConfig, covariates_of
 from geonp.models.convnp import ConvLatentConfig
 from geonp.predict import complete
 from geonp.tasks import Task
@@ -83,7 +83,7 @@ def test_the_file_keeps_how_covariates_are_scaled(trained: tuple[Path, Neural]) 
         torch.full((1, 1, 8, 8), torch.nan),
     )
     assert isinstance(method.model, ConvCNP)
-    assert not method.model.beside(task).any()
+    assert not covariates_of(task, method.model.beside).any()
 
 
 def test_covariates_must_be_those_it_was_trained_with(trained: tuple[Path, Neural]) -> None:

@@ -20,6 +20,7 @@ from geonp.models.sizes import Sizes
 from geonp.nn.attentions import ATTENTIONS
 from geonp.nn.encoders import ENCODERS, encoder
 from geonp.nn.imageblock import ImageBlock
+from geonp.nn.scaled import Scaled
 from geonp.nn.setconv import SetConv
 from geonp.nn.sets import MLP
 from geonp.tasks import Task
@@ -83,33 +84,17 @@ class PixelHead(nn.Module):
         return out.movedim(-1, 1)
 
 
-class Beside(nn.Module):
-    """Covariates as channels: centred and scaled as the training set's were, 0 (their mean) where unknown."""
-
-    offset: Tensor
-    spread: Tensor
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.register_buffer("offset", torch.zeros(count))
-        self.register_buffer("spread", torch.ones(count))
-
-    def learn_scale(self, offset: Tensor, spread: Tensor) -> None:
-        """Take the covariates' means and deviations (K,) in the training set; the weights' file keeps them."""
-        self.offset.copy_(offset)
-        self.spread.copy_(torch.where(spread > 0, spread, 1.0))
-
-    def forward(self, task: Task) -> Tensor:
-        """Return the covariates of a task, (B, K, H, W)."""
-        count = len(self.offset)
-        if task.covariates is None or task.covariates.shape[1] != count:
-            found = 0 if task.covariates is None else task.covariates.shape[1]
-            raise ModelError(
-                f"the network reads {count} covariate(s) and {found} are given; give those it was trained with, in "
-                "their order (--covariate)"
-            )
-        scaled = (task.covariates - self.offset[:, None, None]) / self.spread[:, None, None]
-        return torch.where(scaled.isfinite(), scaled, 0.0)
+def covariates_of(task: Task, scaled: Scaled) -> Tensor:
+    """Return the covariates of a task as channels, (B, K, H, W), 0 (their mean in the training set) where unknown."""
+    count = len(scaled.offset)
+    if task.covariates is None or task.covariates.shape[1] != count:
+        found = 0 if task.covariates is None else task.covariates.shape[1]
+        raise ModelError(
+            f"the network reads {count} covariate(s) and {found} are given; give those it was trained with, in "
+            "their order (--covariate)"
+        )
+    channels = scaled(task.covariates)
+    return torch.where(channels.isfinite(), channels, 0.0)
 
 
 class ConvCNP(ConditionalModel):
@@ -136,7 +121,7 @@ class ConvCNP(ConditionalModel):
         self.config = config
         self.setconv = SetConv(config.reach)
         if config.covariates:
-            self.beside = Beside(config.covariates)
+            self.beside = Scaled(config.covariates)
         self.encoder = config.image_encoder(1 + config.bands + config.covariates, config.channels)
         self.head = PixelHead(config.channels, outputs(config.bands, config.noise), config)
 
@@ -155,6 +140,6 @@ class ConvCNP(ConditionalModel):
         """Return the distribution of every pixel."""
         seen = self.setconv(task.values, task.context, task.spacing)
         if self.config.covariates:
-            seen = torch.cat([seen, self.beside(task)], 1)
+            seen = torch.cat([seen, covariates_of(task, self.beside)], 1)
         out = self.head(self.encoder(seen))
         return gaussian(out, self.config.noise, task.values.dtype)

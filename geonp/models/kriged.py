@@ -24,6 +24,7 @@ from torch.nn.functional import conv2d, pad
 from geonp.errors import ModelError
 from geonp.models.base import Gaussian, Model
 from geonp.models.checks import check_range
+from geonp.nn.scaled import Scaled
 from geonp.nn.unet import UNet
 from geonp.tasks import Task
 
@@ -108,7 +109,7 @@ class KrigedIFANP(Model):
         self.gate = nn.Parameter(torch.zeros(1))
         if config.covariates:
             self.net.stem = _Wider(self.net.stem, 4 * (2 * config.covariates + 1))
-            self.beside = Beside(config.covariates)
+            self.beside = Scaled(config.covariates)
 
     @property
     def bands(self) -> int:
@@ -200,27 +201,6 @@ class KrigedIFANP(Model):
         linear = _LINEAR * torch.asinh(missed / _LINEAR)
         channels = torch.cat([torch.asinh(self.beside(values)), linear], 1)
         return torch.cat([known.to(channels), torch.where(known, channels, 0.0)], 1)
-
-
-class Beside(nn.Module):
-    """How covariates are scaled: as the training set's were."""
-
-    offset: Tensor
-    spread: Tensor
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.register_buffer("offset", torch.zeros(count))
-        self.register_buffer("spread", torch.ones(count))
-
-    def learn_scale(self, offset: Tensor, spread: Tensor) -> None:
-        """Take the covariates' means and deviations (K,) in the training set; the weights' file keeps them."""
-        self.offset.copy_(offset)
-        self.spread.copy_(torch.where(spread > 0, spread, 1.0))
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Return covariates (B, K, H, W) with mean 0 and deviation 1."""
-        return (values - self.offset[:, None, None]) / self.spread[:, None, None]
 
 
 class _Wider(nn.Conv2d):
