@@ -33,15 +33,7 @@ class Known:
         return [*self.covariates.files, *self.errors.files]
 
     def open(self, survey: str, reading: Reading, method: Method) -> tuple[xr.DataArray, Method]:
-        """Open a survey, and return it with the method that knows its errors and its covariates.
-
-        Raises
-        ------
-        UsageError
-            If errors are stated in two ways, the survey has no columns, or the method takes no errors.
-        InputError
-            If a file cannot be read.
-        """
+        """Open a survey, and return it with the method that knows its errors (`Errors.open`) and its covariates."""
         field, told = self.errors.open(survey, reading, method)
         return field, self.covariates.apply(told)
 

@@ -45,11 +45,6 @@ def check_kind(kind: str, covariance: Covariance, covariates: int = 0) -> Kind:
     return kind
 
 
-def drift_count(kind: Kind, covariates: int) -> int:
-    """Return the number of drift columns p."""
-    return {"simple": 0, "ordinary": 1, "universal": 3}[kind] + covariates
-
-
 def drift_columns(kind: Kind, offsets: Tensor, covariates: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return the drift columns (..., n, p) of points; 0 in rows of padding.
 
