@@ -14,6 +14,7 @@ import click
 
 from geonp import __version__
 from geonp.errors import GeonpError, UsageError
+from geonp.heap import keep_freed
 
 COMMANDS = (
     "fit",
@@ -69,6 +70,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every error of ours becomes a line and an exit code."""
         signal.signal(signal.SIGTERM, _terminate)
+        keep_freed()
         atexit.register(gc.freeze)  # or Python would look through all of torch for garbage as it ends: 0.7 s
         try:
             return super().invoke(ctx)

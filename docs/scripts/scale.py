@@ -1,14 +1,14 @@
 """Speed and memory of `geonp predict` on rasters of growing size: the table of docs/performance.md.
 
-Run `python docs/scripts/scale.py --rows 10000 --cols 10000 --method kriging`; it makes a raster (synthetic terrain,
-one pixel in eight observed), completes it from the command line, and prints seconds, pixels a second and the peak of
+Run `python docs/scripts/scale.py --rows 10000 --method kriging`; it makes a square raster (synthetic terrain, one
+pixel in eight observed), completes it from the command line, and prints seconds, pixels a second and the peak of
 the resident memory. With several `--rows`, also the slope of time against pixels in log-log, start of the program
 and preparation included. On two cores that do nothing else, a million pixels take some 1.1 s with kriging and 7.5 s
 with bundled, and 0.15 s to make:
 
-    --rows 2500 10000 --method kriging                   25 and 100 million pixels, three minutes
-    --rows 2500 10000 --method bundled                   the same, sixteen minutes
-    --rows 20000 --cols 20000 --method kriging           400 million, nine minutes, 3 GB of the temporary folder
+    --rows 5000 10000 --method kriging                   25 and 100 million pixels, three minutes
+    --rows 5000 10000 --method bundled                   the same, sixteen minutes
+    --rows 20000 --method kriging                        400 million, nine minutes, 3 GB of the temporary folder
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000])
-    parser.add_argument("--cols", type=int, default=10_000)
+    parser.add_argument("--cols", type=int, help="as many as rows unless told")
     parser.add_argument("--share", type=float, default=0.125, help="share of the pixels that is observed")
     parser.add_argument("--method", default="bundled")
     parser.add_argument("--memory", help="handed on to geonp predict")
@@ -99,27 +99,27 @@ def main() -> None:
     found = []
     print(f"{'rows x columns':>16} {'seconds':>8} {'cpu s':>8} {'pixels/s':>9} {'peak MB':>8}")
     for rows in given.rows:
+        cols = given.cols or rows
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "survey.tif")
-            survey(source, rows, given.cols, given.share)
+            survey(source, rows, cols, given.share)
             outputs = [str(Path(folder, name)) for name in ("mean.tif", "var.tif")]
             variance = given.method in ("bundled", "kriging", "neural", "pykrige", "inr")
             where = ["-o", *outputs] if variance else ["--mean", outputs[0]]
             program = "import sys; from geonp.cli import main; sys.argv[0] = 'geonp'; main()"
             words = ["-c", program, "predict", str(source), *where, "--method", given.method, *more]
             seconds, cpu, peak = run(words)
-        pixels = rows * given.cols
-        found.append(
-            {"rows": rows, "cols": given.cols, "seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak}
-        )
-        size = f"{rows} x {given.cols}"
+        pixels = rows * cols
+        found.append({"rows": rows, "cols": cols, "seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak})
+        size = f"{rows} x {cols}"
         print(f"{size:>16} {seconds:8.1f} {cpu:8.1f} {pixels / seconds:9.0f} {peak / 1e6:8.0f}", flush=True)
     if len(found) > 1:
         first, last = found[0], found[-1]
-        slope = np.polyfit(*(np.log([size[name] for size in found]) for name in ("rows", "seconds")), 1)[0]
+        pixels, seconds = (np.array(v) for v in zip(*((s["rows"] * s["cols"], s["seconds"]) for s in found)))
+        slope = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]
         memory = last["peak_bytes"] / first["peak_bytes"]
         print(
-            f"slope of time {slope:.3f}, peak memory {memory:.2f} times, over {last['rows'] / first['rows']:.1f} times"
+            f"slope of time {slope:.3f}, peak memory {memory:.2f} times, over {pixels[-1] / pixels[0]:.1f} times"
         )
     if given.json is not None:
         given.json.write_text(json.dumps({"method": given.method, "runs": found}, indent=2) + "\n")

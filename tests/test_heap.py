@@ -1,0 +1,50 @@
+"""Freed memory that is kept: pages are handed out once."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+import numpy as np
+from geonp.heap import keep_freed
+
+kept = keep_freed() if sys.argv[1] == "keep" else False
+def touched():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(64 * 2**20, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+touched()
+print(kept, touched())
+"""
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+
+
+def run(*words: str, **environment: str) -> tuple[bool, int]:
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    # Huge pages would hide the faults that are counted.
+    plain["NUMPY_MADVISE_HUGEPAGE"] = "0"
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words],
+        env=plain | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    return told[0] == "True", int(told[1])
+
+
+def test_memory_that_was_freed_is_used_again() -> None:
+    asked, before = run("leave")
+    assert not asked and before > 1000
+    kept, after = run("keep")
+    assert kept and after < before / 10
+
+
+def test_what_the_environment_says_stands() -> None:
+    kept, faults = run("keep", MALLOC_TRIM_THRESHOLD_="65536")
+    assert not kept and faults > 1000
