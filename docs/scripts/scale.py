@@ -115,11 +115,11 @@ def main() -> None:
         print(f"{size:>16} {seconds:8.1f} {cpu:8.1f} {pixels / seconds:9.0f} {peak / 1e6:8.0f}", flush=True)
     if len(found) > 1:
         first, last = found[0], found[-1]
-        pixels, seconds = (np.array(v) for v in zip(*((s["rows"] * s["cols"], s["seconds"]) for s in found)))
-        slope = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]
+        sizes = [one["rows"] * one["cols"] for one in found]
+        slope = np.polyfit(np.log(sizes), np.log([one["seconds"] for one in found]), 1)[0]
         memory = last["peak_bytes"] / first["peak_bytes"]
         print(
-            f"slope of time {slope:.3f}, peak memory {memory:.2f} times, over {pixels[-1] / pixels[0]:.1f} times"
+            f"slope of time {slope:.3f}, peak memory {memory:.2f} times, over {sizes[-1] / sizes[0]:.1f} times"
         )
     if given.json is not None:
         given.json.write_text(json.dumps({"method": given.method, "runs": found}, indent=2) + "\n")
