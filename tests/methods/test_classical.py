@@ -2,17 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
-import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.fill import fillnodata
 from scipy.interpolate import CloughTocher2DInterpolator, LinearNDInterpolator, RBFInterpolator
 from scipy.spatial import Delaunay
 
-from geonp.errors import GeonpWarning, UsageError
-from geonp.field import Window
-from geonp.methods.base import Method, Place
+from geonp.errors import UsageError
+from geonp.methods.base import Method
 from geonp.methods.classical import (
     Cubic,
     Idw,
@@ -23,47 +20,10 @@ from geonp.methods.classical import (
     range_around,
 )
 from geonp.methods.fillnodata import FillNodata
-from geonp.methods.lattice import Bicubic
-from geonp.methods.overview import Overview
 from geonp.methods.rbf import interpolate_cubic
 from geonp.methods.restraint import LEEWAY, restrained
 from geonp.methods.scattered import Scattered, generic_position
-from geonp.predict import complete
-
-SPACING = (30.0, 20.0)
-
-
-def terrain(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """A smooth random surface, metres."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    waves = [rng.normal() * np.sin(y * a + x * b + c) for a, b, c in rng.normal(0, 0.15, (12, 3))]
-    return (500 + 40 * np.sum(waves, 0)).astype("f4")
-
-
-def holey(truth: np.ndarray, fraction: float, seed: int = 1) -> np.ndarray:
-    seen = np.random.default_rng(seed).random(truth.shape[-2:]) < fraction
-    return np.where(seen, truth, np.float32(np.nan))
-
-
-def as_field(values: np.ndarray, dy: float = 30.0, dx: float = 20.0) -> xr.DataArray:
-    values = values.reshape(-1, *values.shape[-2:])
-    coords = {"y": 4e6 - np.arange(values.shape[1]) * dy, "x": 5e5 + np.arange(values.shape[2]) * dx}
-    return xr.DataArray(values, dims=("band", "y", "x"), coords=coords).odc.assign_crs("EPSG:32616")
-
-
-def done(method: Method, values: np.ndarray, spacing: tuple[float, float] = SPACING) -> np.ndarray:
-    values = values.reshape(-1, *values.shape[-2:]).astype("f4")
-    return method.complete(values, spacing, Place.whole(values.shape[1:])).mean
-
-
-def points_and_targets(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates in pixel widths of what is observed and what is not, in generic position; values; holes."""
-    hole = np.isnan(values)
-    aspect = SPACING[0] / SPACING[1]
-    points, targets = (generic_position(*np.nonzero(mask), aspect) for mask in (~hole, hole))
-    return points, targets, values[~hole].astype("f8"), hole
-
+from tests.methods.surveys import SPACING, done, holey, points_and_targets, terrain
 
 # --- generic position ---
 
@@ -321,147 +281,6 @@ def test_bands_are_independent() -> None:
         np.testing.assert_allclose(
             both, np.concatenate([done(method, b) for b in (first, second, first)]), rtol=1e-6
         )
-
-
-# --- streaming ---
-
-
-def test_overview_is_block_means_between_which_it_is_linear() -> None:
-    values = holey(terrain((100, 70)), 0.4)
-    values[:40, :40] = np.nan
-    overview = Overview.of(as_field(values), most=10)
-    assert overview.side == 10
-    assert overview.cells[0, 5, 3] == pytest.approx(np.nanmean(values[50:60, 30:40].astype("f8")))
-    (a, b), (c, d) = overview.cells[
-        0, 4:6, 2:4
-    ]  # their centres are at rows 44.5, 54.5 and columns 24.5, 34.5
-    by_hand = 0.25 * (0.45 * a + 0.55 * b) + 0.75 * (0.45 * c + 0.55 * d)
-    assert overview.at(Window(52, 30, 1, 1))[0, 0, 0] == pytest.approx(by_hand)
-    np.testing.assert_array_equal(
-        overview.at(Window(0, 0, 100, 70))[:, 33:50, 20:31], overview.at(Window(33, 20, 17, 11))
-    )
-
-
-def test_overview_measures_the_widest_gap() -> None:
-    values = np.ones((200, 200), "f4")
-    values[50:91, 60:101] = np.nan
-    assert Overview.of(as_field(values, 30, 30)).gap == 21  # the middle of a gap of 41 pixels
-    assert 21 <= Overview.of(as_field(values, 30, 30), most=50).gap <= 21 + 8
-    assert Overview.of(as_field(values, 60, 30)).gap == 21
-
-
-def test_reach_is_learnt_from_the_widest_gap() -> None:
-    values = holey(terrain((300, 300)), 0.3)
-    assert Cubic().prepare(as_field(values, 30, 30)).halo == 64
-    values[100:200, 100:200] = np.nan
-    assert 100 <= Cubic().prepare(as_field(values, 30, 30)).halo <= 112
-    assert Cubic(reach=80).prepare(as_field(values, 30, 30)).halo == 80
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        Linear(reach=20),
-        Cubic(reach=20),
-        Rbf(reach=20),
-        Idw(reach=20),
-        Nearest(reach=20),
-        FillNodata(distance=20),
-    ],
-    ids=lambda m: m.name,
-)
-def test_windows_that_see_nothing_take_the_overview(method: Method) -> None:
-    values = holey(terrain((260, 260)), 0.2)
-    values[60:200, 50:220] = np.nan
-    ready = method.prepare(as_field(values))
-    place = Place((260, 260), Window(100, 100, 80, 80), Window(120, 120, 40, 40))
-    empty = ready.complete(values[None, 100:180, 100:180], SPACING, place).mean
-    np.testing.assert_allclose(empty, ready.overview.at(place.wanted), rtol=1e-6)
-    seen = values[np.isfinite(values)]
-    assert seen.min() <= empty.min() <= empty.max() <= seen.max()
-    whole = complete(as_field(values), method, variance=False, tile=64)["mean"]
-    assert np.isfinite(whole.values).all()
-
-
-def test_an_unprepared_window_that_sees_nothing_stays_empty() -> None:
-    place = Place((200, 200), Window(0, 0, 80, 80), Window(10, 10, 20, 20))
-    for method in (Linear(), Rbf(), Idw(), Nearest(), FillNodata()):
-        assert np.isnan(method.complete(np.full((1, 80, 80), np.nan, "f4"), SPACING, place).mean).all()
-
-
-# --- bicubic ---
-
-
-def lattice(truth: np.ndarray, down: slice, across: slice) -> np.ndarray:
-    values = np.full_like(truth, np.nan)
-    values[down, across] = truth[down, across]
-    return values
-
-
-def test_bicubic_is_torchs() -> None:
-    truth = terrain((41, 61))
-    values = lattice(truth, slice(0, None, 4), slice(0, None, 5))
-    coarse = torch.from_numpy(truth[::4, ::5].astype("f8"))[None, None]
-    theirs = torch.nn.functional.interpolate(coarse, (41, 61), mode="bicubic", align_corners=True)[
-        0, 0
-    ].numpy()
-    np.testing.assert_allclose(
-        complete(as_field(values), Bicubic(), variance=False)["mean"][0], theirs, rtol=1e-6
-    )
-
-
-def test_bicubic_is_keys_convolution() -> None:
-    def kernel(t: float, a: float = -0.75) -> float:
-        t = abs(t)
-        if t <= 1:
-            return (a + 2) * t**3 - (a + 3) * t**2 + 1
-        return a * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
-
-    values = lattice(terrain((40, 40)), slice(1, None, 3), slice(2, None, 4))
-    result = complete(as_field(values), Bicubic(), variance=False)["mean"].values[0]
-    row, col = 14, 20  # between the lattice rows 13 and 16, and columns 18 and 22
-    by_hand = sum(
-        values[r, c] * kernel((row - r) / 3) * kernel((col - c) / 4)
-        for r in (10, 13, 16, 19)
-        for c in (14, 18, 22, 26)
-    )
-    assert result[row, col] == pytest.approx(by_hand, rel=1e-6)
-    np.testing.assert_array_equal(
-        result[39], result[37]
-    )  # beyond the last lattice row its values are repeated
-
-
-@given(
-    rows=st.integers(12, 60),
-    cols=st.integers(12, 60),
-    down=st.integers(1, 5),
-    across=st.integers(2, 5),
-    tile=st.integers(7, 40),
-)
-def test_bicubic_in_windows_equals_bicubic(rows: int, cols: int, down: int, across: int, tile: int) -> None:
-    values = lattice(terrain((rows, cols)), slice(down - 1, None, down), slice(0, None, across))
-    survey = as_field(values)
-    whole = complete(survey, Bicubic(), variance=False)["mean"]
-    np.testing.assert_allclose(
-        complete(survey, Bicubic(), variance=False, tile=tile)["mean"], whole, rtol=1e-6
-    )
-
-
-def test_bicubic_without_a_lattice_is_cubic_and_says_so() -> None:
-    regular = lattice(terrain((50, 50)), slice(0, None, 3), slice(1, None, 3))
-    scattered = holey(terrain((50, 50), 3), 0.1)
-    half = regular.copy()
-    half[25:] = np.nan
-    with pytest.warns(GeonpWarning, match=r"band 2, 3 do not.*Clough-Tocher"):
-        result = complete(as_field(np.stack([regular, scattered, half])), Bicubic(), variance=False)[
-            "mean"
-        ].values
-    np.testing.assert_array_equal(
-        result[0], complete(as_field(regular), Bicubic(), variance=False)["mean"].values[0]
-    )
-    np.testing.assert_allclose(
-        result[1:], complete(as_field(np.stack([scattered, half])), Cubic(), variance=False)["mean"]
-    )
 
 
 # --- parameters ---
