@@ -97,9 +97,11 @@ def test_untrained_is_kriging(untrained: str) -> None:
     np.testing.assert_allclose(done["variance"].values[0][holes], (variance + nugget)[holes], rtol=1e-5)
 
 
-def test_windows_leave_no_trace(busy: str) -> None:
+@pytest.mark.parametrize("gap", [0, 40], ids=["scattered", "with a gap"])
+def test_windows_leave_no_trace(busy: str, gap: int) -> None:
     """Streamed in windows, the raster is what it is in one piece, though the network reaches across them."""
-    field = survey(truth(64, 336), 0.1)
+    field = survey(truth(64, 336), 0.3 if gap else 0.1)
+    field.values[:, 12 : 12 + gap, 110 : 110 + gap] = np.nan
     method = Flagship(model=busy, insist=True, orientations=2)
     whole = complete(field, method, tile=512)
     tiled = complete(field, method, tile=128)
