@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from . import options
+from .known import Known, known
 
 METHODS = "auto,kriging,cubic,nearest"
 
@@ -34,6 +35,7 @@ METHODS = "auto,kriging,cubic,nearest"
     default=None,
     help="Light the values as a surface; by default where they are in metres or named as one.",
 )
+@known
 @options.reading
 @options.device
 @options.seed
@@ -48,6 +50,7 @@ def report(
     model: str | None,
     title: str | None,
     hillshade: bool | None,
+    known: Known,
     reading: options.Reading,
     device: str,
     seed: int,
@@ -59,12 +62,14 @@ def report(
 
     The page holds the maps, the variogram, the methods side by side, their errors and their calibration. It
     is one file that needs no network. Without --truth, observations are hidden to be predicted, in the way
-    that resembles the survey's own gaps most.
+    that resembles the survey's own gaps most. Methods that know covariates (--covariate) or the errors of the
+    observations (--error, --error-column) stand beside themselves without.
 
     \b
     geonp report survey.tif -o report.html
     geonp report survey.tif --truth dem.tif --methods auto,kriging,rbf -o report.html
-    geonp report soundings.csv --value depth --res 10 --crs EPSG:25832 -o report.html
+    geonp report rain.tif --covariate dem.tif -o report.html
+    geonp report soundings.csv --value depth --error-column sigma --res 10 --crs EPSG:25832 -o report.html
     """  # noqa: D301
     from dataclasses import replace
 
@@ -73,7 +78,7 @@ def report(
     from geonp.report import page
     from geonp.report.build import SUFFIXES
 
-    inputs = [path for path in (survey, truth) if path is not None]
+    inputs = [path for path in (survey, truth, *known.files) if path is not None]
     check_outputs([output], overwrite=overwrite, inputs=inputs, suffixes=SUFFIXES)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     if model is not None and NEURAL not in names:
@@ -82,10 +87,14 @@ def report(
     start = time.perf_counter()
     # A truth is a raster on the survey's grid, whatever the survey was read from.
     plain = replace(reading, like=None, res=None, value=None)
+    field, errors = known.errors.read(survey, reading)
     done = page(
-        reading.open(survey),
+        field,
         truth=None if truth is None else plain.open(truth),
         methods=chosen,
+        covariates=known.covariates.open(),
+        covariate_policy=known.covariates.policy,
+        errors=errors,
         title=title or Path(survey).name,
         hillshade=hillshade,
         seed=seed,

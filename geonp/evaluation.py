@@ -20,8 +20,9 @@ from geonp.leaveoneout import leave_one_out
 from geonp.masks import Context, HoldOut
 from geonp.methods.base import Method
 from geonp.methods.choose import choose
-from geonp.methods.covaried import Covaried, with_covariates
-from geonp.methods.errors import Errors, Stated, takes_errors, with_errors
+from geonp.methods.covaried import Covaried
+from geonp.methods.errors import Errors, Stated
+from geonp.methods.informed import informed, unique
 from geonp.metrics import score
 from geonp.predict import complete
 from geonp.resampling import Blocks
@@ -29,7 +30,6 @@ from geonp.scoreboard import Evaluation, Row
 
 WHOLE_UP_TO = 1024
 WINDOW = 512
-WITH, TOLD = " + covariates", " + errors"
 
 _LOOKED_AT = 64
 _ENOUGH = 100
@@ -115,9 +115,10 @@ def evaluate(
     """
     named, plain = _named(fields), [choose(method) for method in methods]
     stated = {} if errors is None else _stated(errors, named)
-    labelled = {
-        name: _labelled(plain, covariates, covariate_policy, stated.get(name)) for name in named if plain
-    }
+    labelled = {}
+    for name in named if plain else ():
+        every = informed(plain, covariates, covariate_policy, stated.get(name))
+        labelled[name] = {label: method for variants in every for label, method in variants.items()}
     chosen = next(iter(labelled.values()), {})
     if not named or not chosen:
         raise UsageError("an evaluation needs a raster and a method at least")
@@ -161,7 +162,7 @@ def _named(fields: Fields) -> dict[str, xr.DataArray]:
         fields = [fields]
     if isinstance(fields, Mapping):
         return {name: as_field(field) for name, field in fields.items()}
-    names = _unique([str(field.name or "field") for field in fields])
+    names = unique([str(field.name or "field") for field in fields])
     return {name: as_field(field) for name, field in zip(names, fields, strict=True)}
 
 
@@ -198,35 +199,6 @@ def _stated(errors: AllErrors, named: Mapping[str, xr.DataArray]) -> dict[str, S
     for name, one in found.items():
         Errors.of(one, named[name])  # refuses what lies on another grid before anything is hidden
     return found
-
-
-def _labelled(
-    methods: Sequence[Method],
-    covariates: xr.DataArray | Sequence[xr.DataArray],
-    policy: str,
-    errors: Stated | None,
-) -> dict[str, Method]:
-    """Return the methods by name, each followed by itself with covariates, and told of errors, where there are any."""
-    if errors is not None and not any(map(takes_errors, methods)):
-        raise UsageError("none of the methods takes errors of observations; add kriging or bundled")
-    found = {}
-    for name, method in zip(_unique([method.name for method in methods]), methods, strict=True):
-        found[name] = method
-        informed, label = with_covariates(method, covariates, policy), name
-        if informed is not method:
-            label = f"{name}{WITH}"
-            found[label] = informed
-        if errors is not None and takes_errors(method):
-            found[f"{label}{TOLD}"] = with_errors(informed, errors)
-    return found
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Return the names, repeated ones numbered from the second on."""
-    return [
-        name if name not in names[:index] else f"{name} {names[:index].count(name) + 1}"
-        for index, name in enumerate(names)
-    ]
 
 
 def _windows(

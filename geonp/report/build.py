@@ -11,11 +11,15 @@ from pathlib import Path
 
 import xarray as xr
 
+from geonp.errors import UsageError
 from geonp.field import as_field
 from geonp.io import open_field
 from geonp.io.outputs import Staging, told_of_failure
 from geonp.io.paths import StrPath
 from geonp.methods.base import Method
+from geonp.methods.choose import choose
+from geonp.methods.errors import Stated
+from geonp.methods.informed import informed
 from geonp.report.html import page_of, render
 from geonp.report.provenance import provenance
 from geonp.report.study import Study, study
@@ -88,6 +92,9 @@ def page(
     *,
     truth: xr.DataArray | StrPath | None = None,
     methods: Sequence[Method | str] = METHODS,
+    covariates: xr.DataArray | Sequence[xr.DataArray] = (),
+    covariate_policy: str = "auto",
+    errors: Stated | None = None,
     title: str | None = None,
     hillshade: bool | None = None,
     seed: int = 0,
@@ -108,6 +115,11 @@ def page(
         observations are hidden, in the way that leaves distances to the data most like those of the missing
         pixels (see `geonp.report.holdouts.like_the_gaps`).
     methods : methods or their names; the first is shown as the result.
+    covariates : rasters that the survey follows (`geonp.methods.covaried.with_covariates`). Every method is run with
+        them, under the name "NAME + covariates", and without.
+    covariate_policy : `auto`, `always` or `never`.
+    errors : standard deviations of the errors of the observations (`geonp.methods.errors.with_errors`): one number, or
+        a raster on the survey's pixels. Every method that takes errors is run told of them, "NAME + errors", and not.
     title : of the page; by default the file's name, or the field's.
     hillshade : whether values are lit as a surface; None does so where their name says they are one (elevation,
         depth, dem, ...) or they are in metres.
@@ -128,7 +140,7 @@ def page(
         If nothing is observed, a file cannot be read, the truth lies on another grid, or no method could
         complete the survey. A method that fails beside others has its failure in the table.
     UsageError
-        If there are several bands, or a method is unknown.
+        If there are several bands, a method is unknown, or there are errors and no method takes any.
     """
     started = datetime.now(UTC)
     paths = sources or [path for path in (survey, truth) if isinstance(path, str | os.PathLike)]
@@ -136,10 +148,30 @@ def page(
     known = truth if truth is None or isinstance(truth, xr.DataArray) else open_field(truth)
     file = None if isinstance(survey, xr.DataArray) else Path(survey).name
     name = title or file or str(field.name or "survey")
-    found = study(field, methods, known, name, seed, progress or (lambda _: None))
+    chosen = side_by_side([choose(m, seed=seed) for m in methods], covariates, covariate_policy, errors)
+    found = study(field, chosen, known, name, seed, progress or (lambda _: None))
     lit = _is_surface(field, name) if hillshade is None else hillshade
     made = provenance(command or "geonp.report.page(...)", paths, seed, started)
     return Report(render(page_of(found, name, lit, made)), found)
+
+
+def side_by_side(
+    methods: Sequence[Method],
+    covariates: xr.DataArray | Sequence[xr.DataArray],
+    policy: str,
+    errors: Stated | None,
+) -> dict[str, Method]:
+    """Return the methods by their labels, the best informed of each before those that know less.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or there are errors and no method takes any.
+    """
+    if not methods:
+        raise UsageError("a report needs a method at least (--methods kriging)")
+    every = informed(methods, covariates, policy, errors)
+    return {label: method for variants in every for label, method in reversed(variants.items())}
 
 
 def _is_surface(field: xr.DataArray, title: str) -> bool:

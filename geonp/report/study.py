@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from geonp.align import beside
 from geonp.errors import GeonpError, GeonpWarning, InputError, UsageError
-from geonp.field import Summary, as_field, geobox, spacing, summarise, warn_without_crs
+from geonp.field import Summary, Window, as_field, geobox, spacing, summarise, warn_without_crs
 from geonp.methods.base import Method
-from geonp.methods.choose import choose
+from geonp.methods.errors import Errors, errors_of
 from geonp.metrics import score
 from geonp.report.areas import Area, areas, overview
 from geonp.report.attempts import Attempt, Maps, attempt
@@ -86,20 +86,19 @@ class Study:
 
 def study(
     survey: xr.DataArray,
-    methods: Sequence[Method | str],
+    methods: Mapping[str, Method],
     truth: xr.DataArray | None,
     name: str,
     seed: int,
     progress: Progress,
 ) -> Study:
-    """Complete a survey by several methods, and score them; see `geonp.report.page` for the parameters."""
+    """Complete a survey by several methods, by label, and score them; see `geonp.report.page` for the parameters."""
     field = as_field(survey)
     if field.sizes["band"] != 1:
         raise UsageError(
             f"a report is of one band, and here are {field.sizes['band']}; name one (--band 1; in Python: "
             "array.isel(band=[0]))"
         )
-    chosen = labelled(methods, seed)
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -124,9 +123,9 @@ def study(
         progress("fitting the variogram")
         found = _variography(field, seed, notes)
     notes = [*(str(w.message) for w in caught), *notes]
-    scored = _Scores(name, seed, chosen, progress)
+    scored = _Scores(name, seed, methods, progress)
     attempts = scored.of_truth(parts) if known is not None else scored.of_holdouts(parts)
-    whole = _overview(field, chosen, parts[0], attempts, progress)
+    whole = _overview(field, methods, parts[0], attempts, progress)
     if whole.side > 1:
         notes.append(
             f"The raster is large: it is shown as means of {whole.side} x {whole.side} pixels, completed at that "
@@ -149,26 +148,6 @@ def study(
         variography=found,
         notes=tuple(dict.fromkeys([*notes, *scored.notes])),
     )
-
-
-def labelled(methods: Sequence[Method | str], seed: int) -> dict[str, Method]:
-    """Return the methods by their names; one that is named twice is numbered.
-
-    Raises
-    ------
-    UsageError
-        If there is none, or a name is unknown.
-    """
-    out: dict[str, Method] = {}
-    for given in methods:
-        method = choose(given, seed=seed)
-        name, number = method.name, 2
-        while name in out:
-            name, number = f"{method.name} {number}", number + 1
-        out[name] = method
-    if not out:
-        raise UsageError("a report needs a method at least (--methods kriging)")
-    return out
 
 
 class _Scores:
@@ -210,7 +189,8 @@ class _Scores:
                 given = np.where(mask, np.float32(np.nan), observed)[None]
                 runs.append(self._run(part.survey.copy(data=given), part))
             for attempts in zip(*runs, strict=True):
-                self._score(attempts, part, observed, folds.masks)
+                off = _error_variances(self._methods[attempts[0].method], part.survey)
+                self._score(attempts, part, observed, folds.masks, off)
         self._share = f"{1 - SHARE:g}"
         return self._run(parts[0].survey, parts[0])
 
@@ -246,8 +226,13 @@ class _Scores:
         part: Area,
         truth: NDArray[np.float32],
         masks: Sequence[NDArray[np.bool_]],
+        off: NDArray[np.float32] | None = None,
     ) -> None:
-        """Score one method's attempts, each on the pixels that were hidden from it."""
+        """Score one method's attempts, each on the pixels that were hidden from it.
+
+        Where the truth is observations, a method that was told of their errors states the variance of what a
+        measurement free of error would find: `off`, their error variances, come on top.
+        """
         name, step = attempts[0].method, spacing(part.survey)
         failure = next((one.failure for one in attempts if one.failure), "")
         note = "; ".join(dict.fromkeys(text for one in attempts for text in one.notes))
@@ -257,6 +242,8 @@ class _Scores:
             self._rows.append(row)
             return
         maps, every = _assembled(found, masks), np.asarray(np.any(masks, axis=0))
+        if off is not None and maps.variance is not None:
+            maps = replace(maps, variance=maps.variance + off)
         first = part.seen & ~masks[0]
         try:
             scores = score(truth, maps.mean, maps.variance, every)
@@ -273,6 +260,15 @@ class _Scores:
         seconds = sum(one.seconds for one in attempts)
         self._rows.append(replace(row, scores=scores, filled=filled, seconds=seconds, blocks=blocks))
         self._hidden[name] += told
+
+
+def _error_variances(method: Method, survey: xr.DataArray) -> NDArray[np.float32] | None:
+    """Return the variances (y, x) of the errors that a method was told of; None where it was told of none."""
+    stated = errors_of(method)
+    if stated is None:
+        return None
+    values = survey.to_numpy()[0]
+    return Errors.of(stated, survey).variance(values, Window.whole(values.shape), 0)
 
 
 def _assembled(maps: Sequence[Maps], masks: Sequence[NDArray[np.bool_]]) -> Maps:

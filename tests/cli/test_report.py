@@ -105,3 +105,22 @@ def test_strange_file_names_are_escaped(geonp: Geonp, small: Path, tmp_path: Pat
     text = page.read_text(encoding="utf-8")
     assert "<img src=x>" not in text
     assert "a&lt;img src=x&gt;&amp;&#39;b.tif" in text
+
+
+def test_covariates_and_errors(geonp: Geonp, small: Path, dem: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    known = ("--covariate", dem, "--covariate-policy", "always", "--error", "2")
+    done = geonp("report", small, *known, "--methods", "kriging,nearest", "-o", page, "--json")
+    assert done.exit_code == 0, done.stderr
+    rows = json.loads(done.stdout)["evaluation"]["rows"]
+    assert [row["method"] for row in rows] == [
+        "kriging + covariates + errors",
+        "kriging + covariates",
+        "kriging",
+        "nearest + covariates",
+        "nearest",
+    ]
+    assert str(dem) in page.read_text(encoding="utf-8")
+    refused = geonp("report", small, "--error", "2", "--methods", "nearest", "-o", page, "--overwrite")
+    assert refused.exit_code == 2
+    assert "add kriging or bundled" in refused.stderr
