@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geonp.errors import UsageError
+from geonp.heap import give_back
 from geonp.machine import free_memory, used_memory
 from geonp.methods.base import Method
 from geonp.methods.covaried import Covaried
@@ -107,6 +108,7 @@ class Work:
         UsageError
             If a budget was stated and is exceeded.
         """
+        give_back()  # what preparing the method took
         fits = budget.total - used_memory() - budget.blocks
         grain = 1 if self.method is None else self.method.grain
         best = (

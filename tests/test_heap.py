@@ -51,3 +51,18 @@ def test_what_the_environment_says_stands() -> None:
     kept, faults = run("keep", MALLOC_TRIM_THRESHOLD_="65536")
     assert not kept
     assert faults > 1000
+
+
+def test_what_was_freed_is_given_back_when_asked() -> None:
+    program = """
+import numpy as np
+from geonp.heap import give_back, keep_freed
+from geonp.machine import used_memory
+keep_freed()
+np.ones(256 * 2**20, np.uint8)
+kept = used_memory()
+give_back()
+print(kept - used_memory())
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert int(told) > 200 * 2**20
