@@ -75,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stored(path: Path, names: tuple[str, ...], bundled: bool = True) -> Path:
     """Write a widened network that nobody trained."""
-    model = read_network(None) if bundled else KrigedIFANP(KrigedConfig(**SMALL))
+    model = read_network() if bundled else KrigedIFANP(KrigedConfig(**SMALL))
     kept = read_checkpoint(BUNDLED)
     told = replace(kept.trained, covariates=names)
     write_checkpoint(path, as_checkpoint(widened(model, len(names)), loads(kept.scaling), told))
@@ -149,8 +149,8 @@ def test_fitting_starts_from_the_bundled_network(tmp_path: Path) -> None:
     options = Options(epochs=1, steps_per_epoch=1, device="cpu")
     fitting = Fitting([field], RECIPE, options, "bundled", [[covariate, covariate]], ["dem", "slope"])
     assert isinstance(fitting.model, KrigedIFANP)
-    assert fitting.model.config == replace(read_network(None).config, covariates=2)
-    narrow = read_network(None).state_dict()
+    assert fitting.model.config == replace(read_network().config, covariates=2)
+    narrow = read_network().state_dict()
     assert all(torch.equal(value, fitting.model.state_dict()[key]) for key, value in narrow.items())
     torch.testing.assert_close(fitting.model.beside.offset, torch.full((2,), 300.0), rtol=0.05, atol=0)
     checkpoint: Checkpoint = fitting.checkpoint()

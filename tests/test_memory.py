@@ -127,9 +127,7 @@ def test_windows_are_no_smaller_than_makes_sense() -> None:
     assert Work(Wide(), LARGE, 1).choose(plenty, 1) == 150 // 8
     assert Work(LocalMean(), LARGE, 1).choose(plenty, 1) == 1
     assert Work(None, LARGE, 1).choose(plenty, 1) == 1
-    network = Flagship(
-        correction=Correction(read_network(None)), groups=(Group((), (), Verdict(), alone=None),)
-    )
+    network = Flagship(correction=Correction(read_network()), groups=(Group((), (), Verdict(), alone=None),))
     assert Work(network, LARGE, 1).choose(plenty, 1) == network.correction.stride
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    net = read_network(None).net.eval()
+    net = read_network().net.eval()
     canvas = torch.randn(1, net.stem.in_channels // 4, given.side, given.side, generator=generator())
     seen = (torch.rand(1, 1, given.side, given.side, generator=generator()) < 0.125).float()
     inputs = (canvas, seen)

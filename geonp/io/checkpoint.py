@@ -1,7 +1,8 @@
 """Model files: one safetensors file, what a network is in its metadata; nothing is ever unpickled.
 
 Format: https://huggingface.co/docs/safetensors (an 8-byte length, a JSON header, raw tensors). Every metadata
-value is JSON text, since the format allows strings alone.
+value is JSON text, since the format allows strings alone. A tensor whose every number float16 holds exactly is
+stored as float16, in half the bytes, and read as float32.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LARGEST_FILE = 2 << 30
 _LARGEST_HEADER = 4 << 20
 _KIND, _DIGEST = "geonp", "sha256"
 _MODEL = "model"
+_TYPES = {"F16": "<f2", "F32": "<f4"}
 
 
 @dataclass(frozen=True)
@@ -192,9 +194,10 @@ def read_tensors(path: str | Path, kind: str) -> tuple[Tensors, dict[str, Any]]:
         raise _damaged(path, "it is truncated or its tensor table is wrong") from error
     tensors: Tensors = {}
     for name, entry in table:
-        if entry["dtype"] != "F32":
-            raise _damaged(path, f"tensor {name!r} has type {entry['dtype']}, expected F32")
-        tensors[name] = np.frombuffer(entry["data"], "<f4").astype(np.float32).reshape(entry["shape"])
+        if entry["dtype"] not in _TYPES:
+            raise _damaged(path, f"tensor {name!r} has type {entry['dtype']}, expected {' or '.join(_TYPES)}")
+        numbers = np.frombuffer(entry["data"], _TYPES[entry["dtype"]])
+        tensors[name] = numbers.astype(np.float32).reshape(entry["shape"])
         if not np.isfinite(tensors[name]).all():
             raise _damaged(path, f"tensor {name!r} has values that are not finite")
     if _digest(tensors, metadata) != header[_DIGEST]:
@@ -216,16 +219,24 @@ def package_versions() -> dict[str, str]:
 def _serialise(tensors: Mapping[str, NDArray[np.float32]], text: Mapping[str, str]) -> Iterator[bytes]:
     """Yield a safetensors file. The library's own writer orders metadata by chance: never the same bytes."""
     header: dict[str, Any] = {"__metadata__": dict(sorted(text.items()))}
+    types = {name: _type_of(tensors[name]) for name in sorted(tensors)}
     end = 0
-    for name in sorted(tensors):
-        start, end = end, end + 4 * tensors[name].size
-        header[name] = {"dtype": "F32", "shape": tensors[name].shape, "data_offsets": [start, end]}
+    for name, kind in types.items():
+        start, end = end, end + np.dtype(_TYPES[kind]).itemsize * tensors[name].size
+        header[name] = {"dtype": kind, "shape": tensors[name].shape, "data_offsets": [start, end]}
     content = json.dumps(header, separators=(",", ":")).encode()
     content += b" " * (-len(content) % 8)
     yield len(content).to_bytes(8, "little")
     yield content
-    for name in sorted(tensors):
-        yield tensors[name].astype("<f4").tobytes()
+    for name, kind in types.items():
+        yield tensors[name].astype(_TYPES[kind]).tobytes()
+
+
+def _type_of(tensor: NDArray[np.float32]) -> str:
+    """Return the smallest type that holds every number exactly."""
+    with np.errstate(over="ignore"):
+        half = tensor.astype(np.float16)
+    return "F16" if np.array_equal(half, tensor) else "F32"
 
 
 def _header(path: Path, start: bytes) -> dict[str, str]:

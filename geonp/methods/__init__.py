@@ -38,6 +38,7 @@ class Entry:
 METHODS: Final[Mapping[str, Entry]] = MappingProxyType(
     {
         "bundled": Entry("flagship", "Flagship", True, "kriging, corrected by the network that comes along"),
+        "imagery": Entry("imagery", "Imagery", True, "the same, its network made for satellite images"),
         "neural": Entry("neural", "Neural", True, "a trained network (a model file)"),
         "kriging": Entry(
             "kriging", "Kriging", True, "local ordinary kriging, covariance fitted by likelihood"

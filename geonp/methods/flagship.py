@@ -98,7 +98,7 @@ class Flagship(Method):
 
     Parameters
     ----------
-    model : a model file; the bundled one where None.
+    model : a model file; the one of the package (`weights`) where None.
     insist : use the network even where kriging did better on hidden observations.
     calibrate : scale deviations by what hidden observations show; shrunk to 1 where they are few.
     adapt : seconds for which the network learns from the survey's own observations before it is used; what it
@@ -121,6 +121,9 @@ class Flagship(Method):
 
     name: ClassVar[str] = "bundled"
     has_variance: ClassVar[bool] = True
+    weights: ClassVar[Path] = BUNDLED
+    """The network that is used where `model` is None."""
+    insistence: ClassVar[str] = "--method neural insists on the network"
 
     model: str | None = None
     insist: bool = False
@@ -173,11 +176,16 @@ class Flagship(Method):
     @property
     def joint(self) -> bool:
         """Whether the bands are completed together."""
-        return self.model is not None and read_network(self.model).bands > 1
+        return self.model is not None and read_network(self.file).bands > 1
+
+    @property
+    def file(self) -> Path:
+        """The model file that is used."""
+        return self.weights if self.model is None else Path(self.model)
 
     def describe(self) -> dict[str, str]:
         """Return what a user must know to repeat the result."""
-        model = "bundled" if self.model is None else Path(self.model).name
+        model = self.name if self.model is None else self.file.name
         told = {"method": self.name, "model": model, "seed": str(self.seed), "nugget": "in"}
         if self.adaptation is not None:
             told["adapted"] = json.dumps(self.adaptation.report())
@@ -208,8 +216,8 @@ class Flagship(Method):
             Where kriging did better than the network and answers alone.
         """
         device = choose_device(self.device)
-        correction = Correction(read_network(self.model).to(device), self.orientations, device)
-        check_covariates(self.model, correction.model, self.covariates)
+        correction = Correction(read_network(self.file).to(device), self.orientations, device)
+        check_covariates(self.file, correction.model, self.covariates)
         if self.covariates is not None and self.adapt > 0:
             raise UsageError(
                 "a network that reads covariates does not learn from the survey: leave out --adapt"
@@ -278,7 +286,7 @@ class Flagship(Method):
             warnings.warn(
                 f"band {first}: on {verdict.hidden} hidden observations the network's CRPS was "
                 f"{verdict.network_crps:.4g}, kriging's {verdict.kriging_crps:.4g}; kriging is used "
-                "(--method neural insists on the network)",
+                f"({self.insistence})",
                 GeonpWarning,
                 stacklevel=3,
             )
@@ -368,15 +376,15 @@ def correct(kriged: Kriged, shift: torch.Tensor, factor: torch.Tensor) -> tuple[
     return (k + shift * s).numpy(), (s * factor).numpy()
 
 
-def read_network(path: str | None) -> KrigedIFANP:
-    """Return the network of a model file, the bundled one where `path` is None.
+def read_network(path: str | Path = BUNDLED) -> KrigedIFANP:
+    """Return the network of a model file.
 
     Raises
     ------
     ModelError
         If the file is not one of ours or holds another kind of network.
     """
-    kept = read_checkpoint(BUNDLED if path is None else path)
+    kept = read_checkpoint(path)
     model = restore(kept.architecture, kept.config, kept.tensors)
     if not isinstance(model, KrigedIFANP):
         raise ModelError(
@@ -385,14 +393,14 @@ def read_network(path: str | None) -> KrigedIFANP:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def check_covariates(path: str | None, model: KrigedIFANP, given: Laid | None) -> None:
+def check_covariates(path: Path, model: KrigedIFANP, given: Laid | None) -> None:
     """Raise ModelError unless as many covariates are given as the network of a model file reads."""
     count = 0 if given is None else len(given.labels)
     if count == model.covariates:
         return
     if not model.covariates:
         raise ModelError("the network reads no covariates; leave them out here")
-    names = ", ".join(read_checkpoint(BUNDLED if path is None else path).trained.covariates)
+    names = ", ".join(read_checkpoint(path).trained.covariates)
     told = f": {names}" if names else ""
     raise ModelError(
         f"the model was trained with {model.covariates} covariate(s){told}; {count} are given: give rasters of these "

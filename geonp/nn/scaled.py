@@ -23,7 +23,12 @@ class Scaled(nn.Module):
         self.register_buffer("spread", torch.ones(count))
 
     def learn_scale(self, offset: Tensor, spread: Tensor) -> None:
-        """Take the covariates' means and deviations (K,) in the training set."""
+        """Take the scale of a training set.
+
+        Parameters
+        ----------
+        offset, spread : (K,), means and deviations of the covariates; a deviation of 0 counts as 1.
+        """
         self.offset.copy_(offset)
         self.spread.copy_(torch.where(spread > 0, spread, 1.0))
 

@@ -259,7 +259,7 @@ def test_weights_of_other_types_and_not_finite_ones_are_refused(file: Path) -> N
     header, rest = split(file)
     header["layer.bias"]["dtype"] = "I32"
     put(file, header, rest)
-    with pytest.raises(ModelError, match="has type I32, expected F32"):
+    with pytest.raises(ModelError, match="has type I32, expected F16 or F32"):
         read_checkpoint(file)
     tensors = some().tensors
     write_checkpoint(
@@ -299,3 +299,27 @@ def test_a_checkpoint_is_read_without_torch(file: Path) -> None:
         f"read_checkpoint({str(file)!r}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_float16_holds_exactly_takes_half_the_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    halves = rng.normal(size=(100, 50)).astype(np.float16).astype(np.float32)
+    exact, other = {"w": halves, "v": halves[0]}, {"w": halves + np.float32(1e-5), "v": halves[0]}
+    sizes = []
+    for name, tensors in (("exact", exact), ("other", other)):
+        path = tmp_path / f"{name}.safetensors"
+        kept = replace(some(), tensors=tensors)
+        write_checkpoint(path, kept)
+        read = read_checkpoint(path)
+        assert read.digest == kept.digest
+        for key, values in tensors.items():
+            assert read.tensors[key].dtype == np.float32
+            np.testing.assert_array_equal(read.tensors[key], values)
+        sizes.append(path.stat().st_size)
+    assert sizes[1] - sizes[0] == 2 * halves.size
+
+
+def test_numbers_too_large_for_float16_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "large.safetensors"
+    write_checkpoint(path, replace(some(), tensors={"w": np.array([1e5, 1.0], np.float32)}))
+    np.testing.assert_array_equal(read_checkpoint(path).tensors["w"], [1e5, 1.0])

@@ -16,7 +16,7 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def look() -> Correction:
-    return Correction(read_network(None), orientations=2)
+    return Correction(read_network(), orientations=2)
 
 
 def canvas(share: float) -> Kriged:
