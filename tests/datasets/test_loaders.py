@@ -47,6 +47,7 @@ def test_idx(store: Store) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", idx(IMAGES)[:-9], gzip.compress(b"\0\0\x08\x01" + b"\0" * 30), gzip.compress(b"\0")],
+    ids=["empty", "no gzip", "cut short", "labels", "one byte"],
 )
 def test_idx_that_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.gz"
