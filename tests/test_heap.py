@@ -24,18 +24,19 @@ print(kept, touched())
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 
 
-def run(*words: str, **environment: str) -> tuple[bool, int]:
+def told(program: str, *words: str, **environment: str) -> list[str]:
+    """What a program prints, in an environment that says nothing of memory."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
     # Huge pages would hide the faults that are counted.
     plain["NUMPY_MADVISE_HUGEPAGE"] = "0"
-    told = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words],
-        env=plain | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    return told[0] == "True", int(told[1])
+    command = [sys.executable, "-c", program, *words]
+    done = subprocess.run(command, env=plain | environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def run(*words: str, **environment: str) -> tuple[bool, int]:
+    kept, faults = told(PROGRAM, *words, **environment)
+    return kept == "True", int(faults)
 
 
 def test_memory_that_was_freed_is_used_again() -> None:
@@ -64,5 +65,4 @@ kept = used_memory()
 give_back()
 print(kept - used_memory())
 """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert int(told) > 200 * 2**20
+    assert int(told(program)[0]) > 200 * 2**20
