@@ -87,11 +87,6 @@ def parse_context(text: str | float) -> Context:
 # --- patterns: (shape, fraction or count, ..., rng) -> context mask ---
 
 
-def random_pixels(shape: Shape, count: int, rng: np.random.Generator) -> Mask:
-    """Return `count` pixels chosen at random, each with the same chance."""
-    return choose(np.ones(shape, bool), count, rng)
-
-
 def transects(shape: Shape, fraction: float, rng: np.random.Generator, heading: float | None = None) -> Mask:
     """Return parallel survey lines, one pixel wide, at a random `heading` unless one is given.
 

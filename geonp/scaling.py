@@ -98,11 +98,6 @@ class Fixed:
         if not all(0 < s < math.inf for s in self.scale) or not all(map(math.isfinite, self.offset)):
             raise UsageError(f"scales {self.scale} must be positive and offsets {self.offset} finite")
 
-    @classmethod
-    def from_range(cls, low: float, high: float) -> Fixed:
-        """Return the map of `low`..`high` onto 0..1, such as (0, 255) for images of unsigned bytes."""
-        return cls((float(low),), (float(high) - float(low),))
-
     def fit(self, values: Tensor, context: Tensor) -> Scale:
         """Return the map as a `Scale` for `values` (B, C, H, W); `context` is not looked at.
 

@@ -42,11 +42,6 @@ class Split:
     training: tuple[Cell, ...]
     validation: tuple[Cell, ...]
 
-    @property
-    def whole_rasters(self) -> bool:
-        """Whether no raster both trains and validates."""
-        return not {cell.raster for cell in self.training} & {cell.raster for cell in self.validation}
-
     def training_window(self, raster: int, rng: np.random.Generator) -> Window:
         """Draw a training crop of one raster, which must have a training cell."""
         held = [cell.window for cell in self.validation if cell.raster == raster]

@@ -24,16 +24,6 @@ def on_sphere(points: Tensor) -> Tensor:
     return EARTH_RADIUS * torch.stack([cos * torch.cos(lon), cos * torch.sin(lon), torch.sin(lat)], -1)
 
 
-def arc_of_chord(chord: Tensor) -> Tensor:
-    """Return the great-circle distance in metres whose chord is `chord` metres."""
-    return 2 * EARTH_RADIUS * torch.asin((chord / (2 * EARTH_RADIUS)).clamp(0, 1))
-
-
-def chord_of_arc(arc: Tensor) -> Tensor:
-    """Return the chord in metres of a great-circle distance of `arc` metres."""
-    return 2 * EARTH_RADIUS * torch.sin(arc / (2 * EARTH_RADIUS))
-
-
 def stretch(points: Tensor, angle: float, ratio: float) -> Tensor:
     """Return (..., 2) coordinates (along the major axis, across it divided by `ratio`) of (y, x) points.
 

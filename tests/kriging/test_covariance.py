@@ -11,7 +11,7 @@ from scipy.special import gamma, kv
 
 from geonp.errors import UsageError
 from geonp.kriging.covariance import FAMILIES, Covariance, Structure
-from geonp.kriging.distance import EARTH_RADIUS, arc_of_chord, chord_of_arc, on_sphere
+from geonp.kriging.distance import EARTH_RADIUS, on_sphere
 
 EXTRA = {"matern": {"nu": 0.8}, "power": {"exponent": 1.3}}
 BY_HAND = {
@@ -168,8 +168,6 @@ def test_great_circle_distances_are_chords_of_the_globe():
     chord = 2 * EARTH_RADIUS * np.sin(arc / 2 / EARTH_RADIUS)
     a, b = (torch.tensor([p], dtype=torch.float64) for p in (paris, rome))
     assert float(metric(a, b)) == pytest.approx(np.exp(-chord / 1e6), rel=1e-12)
-    assert float(arc_of_chord(torch.tensor(chord, dtype=torch.float64))) == pytest.approx(arc, rel=1e-12)
-    assert float(chord_of_arc(torch.tensor(arc, dtype=torch.float64))) == pytest.approx(chord, rel=1e-12)
 
 
 def test_the_date_line_and_the_poles_are_no_edge():
