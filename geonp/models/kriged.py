@@ -51,6 +51,7 @@ class KrigedConfig:
     mean_weight : weight of the squared error of the mean beside the CRPS in the loss.
     upright : fields are pictures of one kind with a right way up: never turned, in training or prediction.
     covariates : rasters K that are read beside the observations.
+    depth : residual blocks in a row at every resolution but the first, which has one.
 
     Raises
     ------
@@ -66,6 +67,7 @@ class KrigedConfig:
     mean_weight: float = 0.25
     upright: bool = False
     covariates: int = 0
+    depth: int = 1
 
     def __post_init__(self) -> None:
         check_range("bands", self.bands, 1, 256)
@@ -74,6 +76,7 @@ class KrigedConfig:
         check_range("code_window", self.code_window, 1, 31)
         check_range("attention_window", self.attention_window, 0, 31)
         check_range("covariates", self.covariates, 0, 256)
+        check_range("depth", self.depth, 1, 16)
         if self.width % 8:
             raise ModelError(f"width is {self.width}; give a multiple of 8")
         for name in ("code_window", "attention_window"):
@@ -104,7 +107,13 @@ class KrigedIFANP(Model):
         bands = config.bands
         inputs = 1 + bands * COVARIATES
         self.net = UNet(
-            inputs, 2 * bands, config.width, config.levels, config.code_window, config.attention_window
+            inputs,
+            2 * bands,
+            config.width,
+            config.levels,
+            config.code_window,
+            config.attention_window,
+            config.depth,
         )
         self.gate = nn.Parameter(torch.zeros(1))
         if config.covariates:

@@ -24,18 +24,26 @@ def _silence(layer: nn.Conv2d) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(relu(x)))), 3 x 3 pixels; the last convolution starts at zero."""
+    """x + conv(relu(conv(relu(x)))), 3 x 3 pixels; the last convolution starts at zero.
 
-    def __init__(self, channels: int) -> None:
+    Parameters
+    ----------
+    channels : of the features.
+    following : blocks of the same kind that come after it.
+    """
+
+    def __init__(self, channels: int, following: int = 0) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         _silence(self.second)
+        self.following = nn.Sequential(*(ResidualBlock(channels) for _ in range(following)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the same shape, (B, C, H, W)."""
         change: Tensor = self.second(relu(self.first(relu(x))))
-        return x + change
+        after: Tensor = self.following(x + change)
+        return after
 
 
 class RegionalCode(nn.Module):
@@ -139,6 +147,7 @@ class UNet(nn.Module):
     levels : resolutions, 1/2, 1/4, ...; at least 2.
     code_window : window of the regional code at the lowest resolution, odd.
     attention_window : window of the cross attention at the last resolution but one, odd; 0 leaves it out.
+    depth : residual blocks in a row, at all resolutions but the first, which has one: most of the work is there.
 
     Notes
     -----
@@ -146,29 +155,39 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, width: int, levels: int, code_window: int, attention_window: int
+        self,
+        inputs: int,
+        outputs: int,
+        width: int,
+        levels: int,
+        code_window: int,
+        attention_window: int,
+        depth: int = 1,
     ) -> None:
         super().__init__()
         widths = [width + width * i // 2 for i in range(levels)]
+        following = [0] + [depth - 1] * (levels - 1)
+        blocks = list(zip(widths, following, strict=True))
         pairs = list(itertools.pairwise(widths))
         self.stride = 1 << levels
         self.stem = nn.Conv2d(4 * inputs, width, 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
-        self.encode = nn.ModuleList(ResidualBlock(c) for c in widths)
+        self.encode = nn.ModuleList(ResidualBlock(*block) for block in blocks)
         self.code = RegionalCode(widths[-1], code_window)
-        self.middle = ResidualBlock(widths[-1])
+        self.middle = ResidualBlock(*blocks[-1])
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
-        self.decode = nn.ModuleList(ResidualBlock(c) for c in widths[:-1])
+        self.decode = nn.ModuleList(ResidualBlock(*block) for block in blocks[:-1])
         self.attention = WindowedCrossAttention(widths[-2], attention_window) if attention_window else None
         self.head = nn.Conv2d(width, 4 * outputs, 3, padding=1)
         _silence(self.head)
-        self.reach = self._reach(levels, code_window, attention_window)
+        self.reach = self._reach(levels, code_window, attention_window, depth)
 
     @staticmethod
-    def _reach(levels: int, code_window: int, attention_window: int) -> int:
+    def _reach(levels: int, code_window: int, attention_window: int, depth: int) -> int:
         """Pixels beside a pixel that its output may depend on, an upper bound."""
         sides = [1 << (i + 1) for i in range(levels)]
-        convolutions = 2 * sides[0] + sum(4 * s for s in sides) + sum(2 * s for s in sides[-1:])
+        blocks = 2 * sides[0] + depth * (2 * sum(sides[1:]) + sides[-1])  # of two convolutions
+        convolutions = 2 * sides[0] + 2 * blocks
         windows = code_window // 2 * sides[-1] + attention_window // 2 * sides[-2]
         # Regrouping and pooling move a pixel by less than one coarse pixel.
         return convolutions + windows + sides[-1]

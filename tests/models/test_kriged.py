@@ -191,7 +191,14 @@ def test_it_learns() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"width": 12}, {"levels": 1}, {"code_window": 4}, {"attention_window": 6}, {"mean_weight": -1.0}],
+    [
+        {"width": 12},
+        {"levels": 1},
+        {"code_window": 4},
+        {"attention_window": 6},
+        {"mean_weight": -1.0},
+        {"depth": 0},
+    ],
 )
 def test_sizes_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ModelError):
@@ -210,6 +217,18 @@ def test_covariates_that_do_not_fit_are_refused() -> None:
 def test_unet_starts_at_zero() -> None:
     net = UNet(3, 2, 8, 3, 3, 3)
     assert torch.equal(net(torch.randn(1, 3, 16, 16), torch.ones(1, 1, 16, 16)), torch.zeros(1, 2, 16, 16))
+
+
+@torch.no_grad()
+def test_a_deeper_network_says_what_the_shallow_one_said_until_it_is_trained() -> None:
+    shallow, deep = trained(), KrigedIFANP(replace(SMALL, depth=3)).eval()
+    missing, unexpected = deep.load_state_dict(shallow.state_dict(), strict=False)
+    assert not unexpected
+    # Two more blocks at two of three resolutions on the way down and one on the way up, and in the middle.
+    assert len({name.rsplit(".", 2)[0] for name in missing}) == 2 * (2 + 1 + 1)
+    for ours, theirs in zip(deep(task()), shallow(task()), strict=True):
+        assert torch.equal(ours, theirs)
+    assert deep.receptive_field > shallow.receptive_field
 
 
 def read(k: int = 2, seed: int = 0, **size: int) -> Task:
