@@ -22,7 +22,7 @@ class Options:
     steps_per_epoch : steps between two looks at the validation tasks.
     learning_rate : its peak. It rises linearly over the first `warmup` of the run, and falls to zero along a
         cosine; the run is measured in steps, or in seconds where `max_time` sets its end.
-    weight_decay : of AdamW.
+    weight_decay : decoupled from the gradient, as AdamW's is.
     warmup : fraction of the run.
     clip : largest norm of the gradient.
     patience : epochs without a better validation loss after which training ends; None never ends it.

@@ -29,6 +29,7 @@ from geonp.io.paths import reason
 from geonp.models import weights
 from geonp.models.base import Model
 from geonp.nn.likelihood import normal_log_density
+from geonp.optimisers import MOMENTS, optimiser
 from geonp.records import CsvLog as CsvLog
 from geonp.records import Pace
 from geonp.records import Record as Record
@@ -39,7 +40,6 @@ from geonp.shares import share_out
 from geonp.tasks import Share, Task
 
 _STATE = "training state"
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _MOST_SKIPPED = 5
 
 
@@ -108,10 +108,13 @@ class Training:
         self._fabric = fabric(options.device, options.devices, options.precision)
         parts, first = options.accumulate, options.accumulate * self._fabric.global_rank
         self._shares = share_out(batches, range(first, first + parts), parts * self.processes)
-        optimiser = torch.optim.AdamW(
-            model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-        )
-        self._objective, self._optimiser = self._fabric.setup(_Objective(model), optimiser)
+        half = self.precision == "bf16-mixed"
+        made = optimiser(model, options.learning_rate, options.weight_decay, half)
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._kept = {
+            names[id(p)]: MOMENTS[group["hidden"]] for group in made.param_groups for p in group["params"]
+        }
+        self._objective, self._optimiser = self._fabric.setup(_Objective(model), made)
         self._generator = torch.Generator(self._fabric.device)
 
     @property
@@ -169,12 +172,12 @@ class Training:
         """Write what `resume` needs as one safetensors file, replacing the last one; the first process does."""
         if not self.leads:
             return
-        names = [name for name, _ in self.model.named_parameters()]
         tensors = {f"model/{name}": value for name, value in weights(self.model).items()}
         tensors |= {f"best/{name}": value for name, value in self._best_weights.items()}
-        for index, moments in self._optimiser.state_dict()["state"].items():
-            for key in _MOMENTS:
-                tensors[f"{key}/{names[index]}"] = moments[key].cpu().numpy()
+        state, kept = self._optimiser.state_dict()["state"], list(self._kept.items())
+        for index, moments in state.items():
+            name, keys = kept[index]
+            tensors |= {f"{key}/{name}": moments[key].cpu().numpy() for key in keys}
         write_tensors(path, _STATE, tensors, self._identity() | asdict(self.progress), overwrite=True)
 
     def resume(self, path: str | Path) -> None:
@@ -192,7 +195,9 @@ class Training:
                 raise ModelError(
                     f"{path} is of a run with {name} {theirs}, and this one has {mine}; start anew"
                 )
-        groups: dict[str, Tensors] = {group: {} for group in ("model", "best", *_MOMENTS)}
+        groups: dict[str, Tensors] = {
+            group: {} for group in {"model", "best", *MOMENTS[True], *MOMENTS[False]}
+        }
         try:
             for key, value in tensors.items():
                 group, _, name = key.partition("/")
@@ -210,13 +215,12 @@ class Training:
         return {"architecture": self.model.name, "config": config, "seed": self.options.seed}
 
     def _moments(self, groups: dict[str, Tensors]) -> dict[int, dict[str, Tensor]]:
+        """Return the optimiser's tensors by its numbers of the weights."""
         state = {}
-        for index, (name, parameter) in enumerate(self.model.named_parameters()):
-            if name in groups["step"]:
-                step, first, second = (torch.from_numpy(groups[key][name]) for key in _MOMENTS)
-                # Laid out in memory as the parameter is, which is how the optimiser made them.
-                first, second = (torch.empty_like(parameter).copy_(value) for value in (first, second))
-                state[index] = dict(zip(_MOMENTS, (step, first.detach(), second.detach()), strict=True))
+        for index, (name, keys) in enumerate(self._kept.items()):
+            if name in groups[keys[0]]:
+                parameter = self.model.get_parameter(name)
+                state[index] = {key: _laid(torch.from_numpy(groups[key][name]), parameter) for key in keys}
         return state
 
     def _finished(self) -> bool:
@@ -349,6 +353,11 @@ class _Objective(nn.Module):
 
 def _parts(task: Task) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Share | None]:
     return task.values, task.context, task.target, task.spacing, task.covariates, task.share
+
+
+def _laid(moment: Tensor, parameter: Tensor) -> Tensor:
+    """Return an optimiser's tensor laid out in memory as its weight is, which is how the optimiser made it."""
+    return torch.empty_like(parameter).copy_(moment).detach() if moment.ndim else moment
 
 
 def _assign(model: Model, tensors: Tensors) -> None:

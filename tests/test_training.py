@@ -26,8 +26,11 @@ from geonp.training import CsvLog, Options, Record, Training, fit, schedule
 SMALL = {"channels": 8, "latent": 4, "encoder_layers": 2, "decoder_layers": 2}
 
 
+KRIGED = {"width": 8, "levels": 2, "code_window": 3, "attention_window": 3}
+
+
 def small(name: str = "ifanp", seed: int = 0) -> Model:
-    return create(name, config_from(name, SMALL), seed)
+    return create(name, config_from(name, KRIGED if name == "kriged-ifanp" else SMALL), seed)
 
 
 def quick(**changes: object) -> Options:
@@ -128,17 +131,18 @@ def test_the_validation_is_the_density_of_the_targets_given_the_context() -> Non
     assert last.rmse == pytest.approx(math.sqrt(squares / count), rel=1e-5)
 
 
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["ifanp", "kriged-ifanp"])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(name: str, tmp_path: Path) -> None:
     def exact(records: list[Record]) -> list[tuple[object, ...]]:
         return [(r.step, r.epoch, r.loss, r.learning_rate, r.validation, r.rmse, r.best) for r in records]
 
-    whole = Training(small(), Waves(), quick())
+    whole = Training(small(name), Waves(), quick())
     records = list(whole.run())
 
-    first = Training(small(), Waves(), quick())
+    first = Training(small(name), Waves(), quick())
     start = list(itertools.islice(first.run(), 6))
     first.save(tmp_path / "state")
-    second = Training(small(seed=5), Waves(), quick())
+    second = Training(small(name, seed=5), Waves(), quick())
     second.resume(tmp_path / "state")
     rest = list(second.run())
 

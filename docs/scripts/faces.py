@@ -20,6 +20,7 @@ from scipy.interpolate import RBFInterpolator
 from geonp.errors import GeonpWarning
 from geonp.fitting import Fitting, Recipe
 from geonp.io.checkpoint import write_checkpoint
+from geonp.machine import bfloat16_pays
 from geonp.methods.choose import load
 from geonp.predict import complete
 from geonp.training import Options
@@ -38,7 +39,8 @@ def field(image: Image) -> xr.DataArray:
 def train(images: NDArray[np.float32], path: Path, minutes: float) -> None:
     """Train from nothing and write the model."""
     recipe = Recipe("kriged-ifanp", SETTINGS, context="0.15:0.65", tile=images.shape[2], batch=48)
-    options = Options(max_time=60 * minutes, learning_rate=2e-3, patience=None)
+    precision = "bf16-mixed" if bfloat16_pays() else "auto"
+    options = Options(max_time=60 * minutes, patience=None, precision=precision)
     fitting = Fitting([field(image) for image in images], recipe, options)
     for record in fitting.run():
         if record.validation is not None:

@@ -67,6 +67,10 @@ class Model(nn.Module, abc.ABC):
         """
         return task.target.sum().clamp_min(1)
 
+    def hidden(self) -> list[Tensor]:
+        """Return the kernels that Muon trains (`geonp.optimisers`); AdamW trains all other weights, here all."""
+        return []
+
     def realisations(self, task: Task, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return `count` surfaces that the model holds possible, without noise, (count, B, C, H, W).
 

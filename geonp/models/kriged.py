@@ -186,6 +186,11 @@ class KrigedIFANP(Model):
         """Return the number of fields that have a target: the loss is a mean over fields."""
         return (task.target.sum((1, 2, 3)) > 0).float().sum().clamp_min(1)
 
+    def hidden(self) -> list[Tensor]:
+        """Return the kernels of all convolutions but the last one."""
+        layers = (layer for layer in self.net.modules() if isinstance(layer, nn.Conv2d))
+        return [layer.weight for layer in layers if layer is not self.net.head]
+
     def _told(self, task: Task) -> Tensor:
         """Return kriging's channels as (B, bands, COVARIATES, H, W), zeros where there are none."""
         b, bands, h, w = task.values.shape

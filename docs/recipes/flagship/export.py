@@ -70,12 +70,11 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the run's state")
     parser.add_argument("--held", type=Path, required=True)
     parser.add_argument("-o", dest="out", type=Path, required=True)
-    parser.add_argument("--width", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     kept = torch.load(chosen.run / "state.pt", weights_only=True)
-    model = create(KrigedIFANP.name, KrigedConfig(width=chosen.width, attention_window=5)).eval()
+    model = create(KrigedIFANP.name, KrigedConfig(**kept["config"])).eval()
     assert isinstance(model, KrigedIFANP)
     model.load_state_dict(kept["average"])
     held = [dict(np.load(path)) for path in sorted(chosen.held.glob("*.npz"))]
