@@ -1,6 +1,6 @@
-"""What a training step costs, what bfloat16 and Muon change, and what a second process brings: docs/training.md.
+"""What a training step costs, what bfloat16 changes, and what a second process brings: docs/training.md.
 
-    python docs/scripts/training_speed.py RASTERS [--tables steps curves optimisers] [--epochs 6]
+    python docs/scripts/training_speed.py RASTERS [--tables steps curves] [--epochs 6]
     python docs/scripts/training_speed.py RASTERS --tables processes --page
 
 RASTERS is a folder of GeoTIFFs. Seconds are those of one processor core, so that other work does not count; the
@@ -20,7 +20,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -28,12 +27,11 @@ import xarray as xr
 
 from geonp.fitting import Fitting, Recipe
 from geonp.io import open_field
-from geonp.models.kriged import KrigedIFANP
 from geonp.tasks import Task
 from geonp.training import Options
 
 PAGE = Path(__file__).resolve().parents[1] / "training.md"
-TABLES = ("steps", "curves", "optimisers", "processes")
+TABLES = ("steps", "curves", "processes")
 PRECISIONS = ("32-true", "bf16-mixed")
 KRIGED: Mapping[str, object] = {"width": 48, "attention_window": 5}
 STEPS: Mapping[str, Mapping[str, object]] = {"convcnp": {}, "ifanp": {}, "kriged-ifanp": KRIGED}
@@ -62,8 +60,6 @@ def main() -> None:
         step_table(rasters)
     if "curves" in chosen.tables:
         curves(rasters, chosen.epochs)
-    if "optimisers" in chosen.tables:
-        optimisers(rasters, chosen.epochs)
     if "processes" in chosen.tables:
         table = processes(chosen.rasters, chosen.steps)
         print(f"\n{table}")
@@ -118,24 +114,6 @@ def curves(rasters: list[xr.DataArray], epochs: int) -> None:
             spent = time.process_time() - start
             told = " | ".join(f"{score:.3f}" for score in scores)
             print(f"| {name} | {precision} | {told} | {spent:.0f} |", flush=True)
-
-
-def optimisers(rasters: list[xr.DataArray], epochs: int) -> None:
-    """Print validation losses and errors of a kriged IFANP, epoch by epoch, by what trains its hidden kernels."""
-    heads = " | ".join(str(50 * (epoch + 1)) for epoch in range(epochs))
-    print(f"\n| hidden kernels | rate | {heads} | seconds |")
-    print("|---" * (epochs + 3) + "|")
-    every = {"AdamW": lambda model: [], "Muon": KrigedIFANP.hidden}
-    for name, hidden in every.items():
-        for rate in (1e-3, 3e-3):
-            recipe = Recipe("kriged-ifanp", KRIGED, "0.05:0.3", tile=64, batch=16)
-            options = Options(epochs=epochs, steps_per_epoch=50, learning_rate=rate, device="cpu")
-            start = time.process_time()
-            with patch.object(KrigedIFANP, "hidden", hidden):
-                records = list(Fitting(rasters, recipe, options).run())
-            spent = time.process_time() - start
-            scores = [f"{r.validation:.3f} ({r.rmse:.3f})" for r in records if r.validation is not None]
-            print(f"| {name} | {rate:g} | " + " | ".join(scores) + f" | {spent:.0f} |", flush=True)
 
 
 def processes(rasters: Path, steps: int) -> str:

@@ -194,6 +194,8 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, observed: Tensor) -> Tensor:
         """Return (B, outputs, H, W) from x (B, inputs, H, W) and the observed mask (B, 1, H, W)."""
+        if torch.is_autocast_enabled(x.device.type):  # rounded before it is moved about, not after
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         x = self.stem(pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last))
         shares = [avg_pool2d(observed, 2)]
         skips: list[Tensor] = []
