@@ -18,7 +18,7 @@ from geonp.tasks import Task
 _ASPECT = CHANNELS.index("aspect")
 _CPU = torch.device("cpu")
 _CELL, _CELLS = 16, 5
-_FELT = 112
+_FELT = 160
 _FAINT = 1e-5
 """Observed share of a neighbourhood at which the network is half believed: one pixel, far out in it."""
 
@@ -45,7 +45,7 @@ class Correction:
     def reach(self) -> int:
         """Pixels around a pixel that its correction depends on, beyond those that kriging read.
 
-        The bundled network's receptive field is wider (220 pixels), but what is farther away than 96 changes
+        The bundled network's receptive field is wider (364 pixels), but what is farther away than 160 changes
         no digit of its answers.
         """
         felt = min(self.model.receptive_field + REACH, _FELT)
