@@ -111,6 +111,7 @@ class Training:
         half = self.precision == "bf16-mixed"
         made = optimiser(model, options.learning_rate, options.weight_decay, half)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
+        # What it keeps of each weight, in its own order of them.
         self._kept = {
             names[id(p)]: MOMENTS[group["hidden"]] for group in made.param_groups for p in group["params"]
         }
