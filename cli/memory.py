@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,19 +24,23 @@ TILE = click.option(
 def machine() -> Iterator[int | None]:
     """Give the bytes stated by the command's `--memory`, and keep libraries to their share of the machine.
 
-    GDAL keeps blocks of files in a sixteenth of the memory, and torch uses as many threads as there are cores for this
-    process, unless OMP_NUM_THREADS says otherwise.
+    GDAL keeps blocks of files in a sixteenth of the memory. BLAS, and torch where the method has loaded it, use as many
+    threads as there are cores for this process, unless OMP_NUM_THREADS says otherwise.
     """
     import rasterio
-    import torch
+    from threadpoolctl import threadpool_limits
 
+    from geonp.kriging.threads import available
     from geonp.machine import cores
     from geonp.memory import Budget
 
     stated: int | None = click.get_current_context().params.get("memory")
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), cores()))
-    with rasterio.Env(GDAL_CACHEMAX=Budget.of(stated).blocks):
+    with contextlib.ExitStack() as limits:
+        if "OMP_NUM_THREADS" not in os.environ:
+            limits.enter_context(threadpool_limits(min(available(), cores()), "blas"))
+            if (torch := sys.modules.get("torch")) is not None:
+                torch.set_num_threads(min(torch.get_num_threads(), cores()))
+        limits.enter_context(rasterio.Env(GDAL_CACHEMAX=Budget.of(stated).blocks))
         yield stated
 
 

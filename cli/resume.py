@@ -75,12 +75,11 @@ def keeping(wanted: bool, outputs: Sequence[Path]) -> Iterator[Journal | None]:
 
 def asked(params: dict[str, Any], outputs: Sequence[Path]) -> dict[str, str]:
     """Return what decides over the result, by the names of the options: files with their size and time."""
-    import torch
-
     from geonp import __version__
+    from geonp.kriging.threads import available
 
     written = {os.fspath(path.absolute()) for path in outputs}
-    told = {"geonp": __version__, "threads": str(torch.get_num_threads()), "folder": os.getcwd()}
+    told = {"geonp": __version__, "threads": str(available()), "folder": os.getcwd()}
     for name, value in params.items():
         if name in _PASSED_OVER or value is None or value == () or value is False:
             continue

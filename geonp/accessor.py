@@ -13,7 +13,7 @@ from geonp.errors import InputError, UsageError
 if TYPE_CHECKING:
     from geonp.methods.base import Method
     from geonp.methods.errors import Stated
-    from geonp.methods.selection import Policy
+    from geonp.methods.policy import Policy
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -181,14 +181,14 @@ class DatasetAccessor:
 
 
 def _is_gridded(array: xr.DataArray) -> bool:
-    from odc.geo.xr import spatial_dims
+    from geonp.field import spatial_dims
 
     return array.dtype.kind == "f" and spatial_dims(array) is not None
 
 
 def _unfold(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
     """Return values (band, y, x) in the dimensions and on the coordinates of the array they came from."""
-    from odc.geo.xr import spatial_dims
+    from geonp.field import spatial_dims
 
     y, x = spatial_dims(like) or like.dims[-2:]
     leading = [d for d in like.dims if d not in (y, x)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import sys
 import time
 import uuid
 import warnings
@@ -20,7 +21,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from geonp import __version__
@@ -29,7 +29,7 @@ from geonp.completer import Given
 from geonp.errors import GeonpError, GeonpWarning, UsageError
 from geonp.field import Window, as_field
 from geonp.io.paths import is_address, reason
-from geonp.kriging.solver import choose_device
+from geonp.kriging.arrays import Device
 from geonp.methods.base import Method, Place, Status
 from geonp.mosaic import Mosaic, Piece
 from geonp.predict import Completion, begin, collect
@@ -363,7 +363,7 @@ def _unpacked(packed: bytes) -> Completion:
     ready = pickle.loads(packed)
     assert isinstance(ready, Completion)
     device = device_of(ready)
-    return ready if device is None else replace(ready, method=moved(ready.method, choose_device(device)))
+    return ready if device is None else replace(ready, method=moved(ready.method, Device.called(device)))
 
 
 def device_of(ready: Completion) -> str | None:
@@ -372,12 +372,17 @@ def device_of(ready: Completion) -> str | None:
     return device if isinstance(device, str) else None
 
 
-def moved(thing: Any, device: torch.device) -> Any:
+def moved(thing: Any, device: Device) -> Any:
     """Return a method, or a part of one, with all that it holds on `device`."""
-    if isinstance(thing, torch.device):
+    if isinstance(thing, Device):
         return device
-    if isinstance(thing, torch.nn.Module | torch.Tensor):
-        return thing.to(device)
+    torch = sys.modules.get("torch")  # where it is not loaded, nothing of it can be held
+    if torch is not None:
+        place = device.torch or torch.device("cpu")
+        if isinstance(thing, torch.device):
+            return place
+        if isinstance(thing, torch.nn.Module | torch.Tensor):
+            return thing.to(place)
     if type(thing) is tuple:
         return tuple(moved(part, device) for part in thing)
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):

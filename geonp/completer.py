@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from geonp.blend import Layers
-from geonp.field import Summary, Window, geobox, grid_shape, grid_spacing, load, spacing
+from geonp.field import Summary, Window, geobox, grid_shape, grid_spacing, load, plain, spacing
 from geonp.methods.base import Method, Place, Status, Values
 
 _LOCAL_SPACING_FROM = 1.1
@@ -151,7 +151,7 @@ def _measure(field: xr.DataArray) -> Callable[[xr.DataArray], tuple[float, float
     """Return how to measure a window's pixels: as at the raster's centre, so that windows agree, unless the
     pixels of a geographic grid differ too much from top to bottom.
     """
-    box, everywhere = geobox(field), spacing(field)
+    box, everywhere = geobox(field) if plain(field) is None else None, spacing(field)
     if box is not None and box.crs is not None and box.crs.geographic:
         widths = [grid_spacing(row)[1] for row in (box[:1, :], box[-1:, :])] + [everywhere[1]]
         if max(widths) > _LOCAL_SPACING_FROM * min(widths):

@@ -6,21 +6,21 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import xarray as xr
-from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 from scipy.ndimage import binary_dilation, map_coordinates
-from scipy.spatial import QhullError
 
 from geonp.errors import GeonpWarning, InputError
 from geonp.field import DIMS, Window, as_field, grid_shape, load, windows
 from geonp.io.grid import agree, apply, exact_box
 from geonp.io.lazy import LazyGrid
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+    from pyproj import Transformer
 
 Values = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -310,6 +310,7 @@ def _fill(values: Values) -> int:
     if not hole.any() or hole.mean() > _FEW:
         return 0
     from scipy.interpolate import LinearNDInterpolator  # large, and hardly ever needed
+    from scipy.spatial import QhullError
 
     ring = binary_dilation(hole, np.ones((3, 3), bool)) & ~hole
     at, wanted = np.argwhere(ring), np.argwhere(hole)
@@ -343,6 +344,8 @@ def _aligned(field: xr.DataArray, survey: xr.DataArray, number: int, word: str) 
         )
     between = None
     if not alike:
+        from pyproj import Transformer
+
         between = Transformer.from_crs(box.crs.to_wkt(), own.crs.to_wkt(), always_xy=True)
     cells = _cells(box, own, between)
     how = "averaged and interpolated" if max(cells) > 1 else "interpolated"
@@ -352,6 +355,8 @@ def _aligned(field: xr.DataArray, survey: xr.DataArray, number: int, word: str) 
 
 def _places(survey: GeoBox, own: GeoBox, between: Transformer | None, window: Window) -> tuple[Array, Array]:
     """Return rows and columns (h, w) on a raster, 0 in the middle of its first pixel, of survey pixels."""
+    from affine import Affine
+
     col, row = np.meshgrid(
         window.col + np.arange(window.width) + 0.5, window.row + np.arange(window.height) + 0.5
     )

@@ -1,7 +1,8 @@
 """What a field is: an `xarray.DataArray` with dimensions (band, y, x), NaN where nothing was observed.
 
-Georeferencing is read and written by `odc.geo`; a field may be lazy (a file, a dask array), and only
-`load` brings pixels into memory.
+Georeferencing is read and written by `odc.geo`, which takes longer to load than a small raster to complete: it is
+imported where a field says more of its grid than coordinates do. A field may be lazy (a file, a dask array), and
+only `load` brings pixels into memory.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
-from affine import TransformNotInvertibleError
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from odc.geo.xr import spatial_dims
-from pyproj import CRS
 
 from geonp.errors import InputError, MissingCRSWarning
 
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+    from pyproj import CRS
+
 DIMS = ("band", "y", "x")
+_SPATIAL = (("y", "x"), ("yc", "xc"), ("latitude", "longitude"), ("lat", "lon"))
+"""Names of spatial dimensions, those of odc-geo."""
+_OF_GRIDS = frozenset({"grid_mapping", "spatial_ref", "crs", "crs_wkt"})
+"""Attributes in which odc-geo looks for a CRS or a transform."""
 _BEYOND_POLE = 1e-6  # degrees: rounding of a pixel's centre at the pole
 # Squares of what float32 holds: a variance beyond is infinite, one below is rounded to 0.
 _LARGEST_SPREAD, _SMALLEST_SPREAD = 1e18, 1e-18
@@ -95,6 +101,12 @@ def as_field(array: xr.DataArray) -> xr.DataArray:
     return field.rename(renamed) if renamed else field
 
 
+def spatial_dims(array: xr.DataArray) -> tuple[str, str] | None:
+    """Return the dimensions along y and x where their names tell them, else None."""
+    names = set(map(str, array.dims))
+    return next((pair for pair in _SPATIAL if names.issuperset(pair)), None)
+
+
 def load(field: xr.DataArray, window: Window | None = None) -> xr.DataArray:
     """Bring a field, or one window of it, into memory as float32, NaN where not observed (infinities too)."""
     part = field if window is None else field.isel(window_index(window))
@@ -125,6 +137,10 @@ def geobox(field: xr.DataArray) -> GeoBox | None:
     InputError
         If its transform or coordinates give the pixels no area.
     """
+    import odc.geo.xr  # noqa: F401  registers .odc
+    from affine import TransformNotInvertibleError
+    from odc.geo.geobox import GeoBox
+
     try:
         found = field.odc.geobox
     except TransformNotInvertibleError:
@@ -135,6 +151,41 @@ def geobox(field: xr.DataArray) -> GeoBox | None:
     return found if isinstance(found, GeoBox) else None
 
 
+class Plain(NamedTuple):
+    """A grid of which its coordinates say all there is to know: no CRS, and rows along x.
+
+    Parameters
+    ----------
+    steps : from a pixel to the next (down, across), in the units of the coordinates, finite and not 0; None where
+        there are no coordinates.
+    """
+
+    steps: tuple[float, float] | None
+
+
+def plain(field: xr.DataArray) -> Plain | None:
+    """Return the grid of `field` if it is plain; None where it takes odc-geo to tell (`geobox`)."""
+    if not {"y", "x"}.issubset(field.dims):
+        return None
+    stated = {*field.encoding, *field.attrs}
+    along = []
+    for name, coordinate in field.coords.items():
+        stated |= set(coordinate.attrs)
+        if not {"y", "x"}.isdisjoint(coordinate.dims):
+            along.append(name)
+    if not _OF_GRIDS.isdisjoint(stated):
+        return None
+    if not along:
+        return Plain(None)
+    if not {"y", "x"}.issubset(along):
+        return None
+    y, x = (field.coords[name].values for name in ("y", "x"))
+    if min(y.size, x.size) < 2 or y.dtype.kind not in "fiu" or x.dtype.kind not in "fiu":
+        return None
+    steps = float(y[1]) - float(y[0]), float(x[1]) - float(x[0])
+    return Plain(steps) if all(math.isfinite(step) and step != 0 for step in steps) else None
+
+
 def spacing(field: xr.DataArray) -> tuple[float, float]:
     """Return the pixel size (dy, dx) in metres at the centre of `field`.
 
@@ -142,8 +193,21 @@ def spacing(field: xr.DataArray) -> tuple[float, float]:
     grids along their own rows and columns. Without a CRS the coordinates' own units are returned, and 1 where
     there are no coordinates.
     """
-    box = geobox(field)
-    return (1.0, 1.0) if box is None else grid_spacing(box)
+    down, across = steps(field)
+    return abs(down), abs(across)
+
+
+def steps(field: xr.DataArray) -> tuple[float, float]:
+    """Return the signed steps (down, across) from a pixel to the next: down is negative where north is up.
+
+    Their lengths are those of `spacing`; pixels without coordinates are taken to have north up.
+    """
+    if (grid := plain(field)) is not None:
+        return grid.steps or (-1.0, 1.0)
+    if (box := geobox(field)) is None:
+        return -1.0, 1.0
+    dy, dx = grid_spacing(box)
+    return (dy if box.affine.e > 0 else -dy), (-dx if box.affine.a < 0 else dx)
 
 
 def warn_without_crs(field: xr.DataArray) -> None:
@@ -153,10 +217,14 @@ def warn_without_crs(field: xr.DataArray) -> None:
     -----
     MissingCRSWarning
     """
-    box = geobox(field)
-    if box is not None and box.crs is not None:
-        return
-    unit = "pixels" if box is None else "the units of its coordinates"
+    if (grid := plain(field)) is not None:
+        located = grid.steps is not None
+    else:
+        box = geobox(field)
+        if box is not None and box.crs is not None:
+            return
+        located = box is not None
+    unit = "the units of its coordinates" if located else "pixels"
     warnings.warn(
         f"the grid has no coordinate reference system: distances are measured in {unit}; "
         "if that is wrong, assign one (--crs EPSG:...; in Python: import odc.geo.xr, "
@@ -211,6 +279,8 @@ def _grid_spacing(box: GeoBox) -> tuple[float, float]:
 
 @lru_cache(maxsize=32)
 def _crs(wkt: str) -> CRS:
+    from pyproj import CRS
+
     return CRS.from_wkt(wkt)
 
 

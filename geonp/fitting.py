@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geonp.covariates import Covariates, beside
 from geonp.errors import GeonpWarning, InputError, ModelError, OutputError, UsageError
-from geonp.field import as_field, grid_spacing
+from geonp.field import as_field, geobox, grid_spacing
 from geonp.io.checkpoint import Checkpoint, Trained, read_checkpoint, write_checkpoint
 from geonp.kriged_tiles import FRESH, KrigedTiles
 from geonp.masks import parse_context, parse_masks
@@ -152,9 +152,7 @@ class Fitting:
     def checkpoint(self) -> Checkpoint:
         """Return the model as it is now, with what it was trained on."""
         tiles, progress, size = self.tiles, self.training.progress, self.recipe.tile
-        known = [
-            f.odc.geobox for f in tiles.fields if f.odc.geobox is not None and f.odc.geobox.crs is not None
-        ]
+        known = [box for box in map(geobox, tiles.fields) if box is not None and box.crs is not None]
         sides = [side for box in known for side in grid_spacing(box)]
         trained = Trained(
             context=tiles.context.fractions(size * size),

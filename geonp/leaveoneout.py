@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -121,7 +120,6 @@ def _kriged_without(kriging: PointKriging, chosen: NDArray[np.int64]) -> tuple[V
 def _points(band: RasterKriging, seed: int) -> PointKriging:
     """Return the band's observations as scattered points, to be kriged as the band is."""
     solver, known = band.solver, band.observations
-    dtype: Literal["float64", "float32"] = "float64" if solver.dtype.itemsize == 8 else "float32"
     return PointKriging.of(
         known.coords,
         known.values,
@@ -131,7 +129,7 @@ def _points(band: RasterKriging, seed: int) -> PointKriging:
         errors=band.survey.errors,
         drift=known.drift if known.drift.shape[1] else None,
         neighbours=band.neighbours,
-        options=Options(dtype, str(solver.device), solver.memory, seed),
+        options=Options(solver.dtype, str(solver.device.torch or "cpu"), solver.memory, seed),
     )
 
 

@@ -8,10 +8,6 @@ from geonp.errors import UsageError
 from geonp.heap import give_back
 from geonp.machine import free_memory, used_memory
 from geonp.methods.base import Method
-from geonp.methods.covaried import Covaried
-from geonp.methods.flagship import Flagship, Group
-from geonp.methods.kriging import Kriging
-from geonp.methods.regression import Regression
 
 LEAST = 1 << 20
 """Bytes below which no budget makes sense."""
@@ -22,9 +18,6 @@ _USUAL = 1024
 _MOST = 1_500_000_000
 _WORTHWHILE = 1.2
 _BYTES_READ, _BYTES_A_LAYER, _BYTES_BLENDED = 20, 40, 50
-_BYTES_COMPUTED = {"nearest": 60, "idw": 400, "rbf": 600}
-_BYTES_OTHERWISE = 200
-_BYTES_OF_THE_NETWORK, _BYTES_IN_HALVES = 500, 350
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,23 +141,7 @@ class Work:
         return min(side, self.shape[0]) * min(side, self.shape[1])
 
     def _computing(self, tile: int, given: int) -> int:
-        method = self.method
-        if isinstance(method, Covaried) and method.answering:
-            method = method.answering[0]
-        if isinstance(method, Regression):
-            method = method.base
-        if method is None:
+        if self.method is None:
             return 0
-        if isinstance(method, Kriging):
-            return method.bytes_needed(tile)
-        if isinstance(method, Flagship):
-            return max((self._of_group(method, group, tile) for group in method.groups), default=0)
-        return _BYTES_COMPUTED.get(method.name, _BYTES_OTHERWISE) * given
-
-    def _of_group(self, method: Flagship, group: Group, tile: int) -> int:
-        if group.alone is not None or method.correction is None:
-            return 0 if group.alone is None else group.alone.bytes_needed(tile)
-        canvas = tile + 2 * (method.correction.reach + method.correction.stride)
-        krigings = sum(kriging.bytes_needed(canvas) for kriging in group.krigings)
-        each = _BYTES_IN_HALVES if method.correction.halved else _BYTES_OF_THE_NETWORK
-        return krigings + each * len(group.krigings) * self._pixels(canvas)
+        told = self.method.bytes_needed(tile)
+        return self.method.bytes_a_pixel * given if told is None else told

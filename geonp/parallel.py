@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from geonp.kriging.threads import at_once, one_thread
 
 T = TypeVar("T")
 _CHUNK = 8192
 
 
 def each(function: Callable[[int], T], items: Iterable[int]) -> list[T]:
-    """Return `function` of every item, in order, in as many threads as torch uses."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(function, items))
+    """Return `function` of every item, in order, in as many threads as there are to use."""
+    with one_thread() as workers:
+        return list(at_once(function, items, workers))
 
 
 def nearest(

@@ -16,10 +16,10 @@ from geonp.designs.ground import Ground
 from geonp.designs.lines import Line
 from geonp.designs.sites import Site
 from geonp.errors import GeonpWarning, InputError, UsageError
-from geonp.field import Summary, as_field, grid_shape, summarise, warn_without_crs
+from geonp.field import Summary, as_field, grid_shape, steps, summarise, warn_without_crs
 from geonp.methods.covaried import Covaried
 from geonp.methods.flagship import Flagship
-from geonp.methods.kriging import Kriging, steps
+from geonp.methods.kriging import Kriging
 from geonp.thresholds import note_threshold
 
 __all__ = ["Line", "Site", "describe", "suggest", "suggest_lines"]

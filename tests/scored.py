@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
+import odc.geo.xr  # noqa: F401 - the accessor
 import xarray as xr
 
 from geonp.errors import InputError

@@ -9,6 +9,7 @@ from typing import ClassVar, NoReturn, Self
 import dask
 import dask.array as da
 import numpy as np
+import odc.geo.xr  # noqa: F401 - the accessor
 import pytest
 import xarray as xr
 from hypothesis import given, settings

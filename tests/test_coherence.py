@@ -9,7 +9,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 from scoringrules import crps_ensemble, es_ensemble
@@ -40,8 +39,8 @@ def script() -> ModuleType:
 
 def error_covariance(covariance: Covariance, seen: NDArray[np.bool_], step: tuple[float, float]) -> Array:
     """Return the covariance of ordinary kriging's errors of the observable at the pixels that are not seen."""
-    places = torch.from_numpy(np.argwhere(np.ones_like(seen)) * np.array(step))
-    c, known = covariance(places, places).numpy(), seen.ravel()
+    places = np.argwhere(np.ones_like(seen)) * np.array(step)
+    c, known = covariance(places, places), seen.ravel()
     n = int(known.sum())
     a = np.ones((n + 1, n + 1))
     a[:n, :n] = c[np.ix_(known, known)] + covariance.nugget * np.eye(n)

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import spatial_dims as of_odc_geo
 from odc.geo.xr import wrap_xr
 from pyproj import Geod
 
@@ -18,7 +19,10 @@ from geonp.field import (
     geobox,
     grid_shape,
     load,
+    plain,
     spacing,
+    spatial_dims,
+    steps,
     summarise,
     warn_without_crs,
     windows,
@@ -68,6 +72,62 @@ def test_without_crs_lengths_are_in_pixels_and_a_warning_says_so() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", MissingCRSWarning)
         warn_without_crs(grid(Affine.scale(30, -30), "EPSG:32611"))
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4"])
+@pytest.mark.parametrize(("down", "across"), [(-30, 30), (30, 30), (-20, -10), (7, 3)])
+def test_a_plain_grid_is_measured_as_odc_geo_does(down: int, across: int, dtype: str) -> None:
+    coords = {
+        "y": np.arange(4000, 4000 + 4 * down, down, dtype),
+        "x": np.arange(500, 500 + 5 * across, across, dtype),
+        "where": ("y", list("abcd")),
+    }
+    array = xr.DataArray(np.zeros((4, 5), "f4"), dims=("y", "x"), coords=coords)
+    box = array.odc.geobox
+    assert plain(array) is not None
+    assert steps(array) == (box.affine.e, box.affine.a) == (down, across)
+    assert spacing(array) == (abs(down), abs(across))
+    with pytest.warns(MissingCRSWarning, match="units of its coordinates"):
+        warn_without_crs(array)
+
+
+def test_steps_follow_the_axes_of_a_grid_with_a_crs() -> None:
+    assert steps(grid(Affine.scale(30, -20), "EPSG:32611")) == pytest.approx((-20, 30))
+    assert steps(grid(Affine.scale(-30, 20), "EPSG:32611")) == pytest.approx((20, -30))
+
+
+def test_only_what_says_nothing_else_of_its_grid_is_plain() -> None:
+    y, x = np.arange(4.0), np.arange(5.0)
+    array = xr.DataArray(np.zeros((4, 5), "f4"), dims=("y", "x"), coords={"y": y, "x": x})
+    stated = grid(Affine.translation(5e5, 4e6) @ Affine.scale(30, -30), "EPSG:32611", (4, 5))
+    mapped = array.copy()
+    mapped.encoding["grid_mapping"] = "spatial_ref"
+    for other in (
+        stated,
+        mapped,
+        array.assign_attrs(crs="EPSG:32611"),
+        array.assign_coords(y=("y", y, {"crs_wkt": stated.odc.crs.to_wkt()})),
+        array.assign_coords(crs=((), 0, {"spatial_ref": stated.odc.crs.to_wkt()})),
+        array.isel(y=[0]),
+        array.drop_vars("x"),
+        array.assign_coords(x=np.zeros(5)),
+        array.rename(y="lat", x="lon"),
+    ):
+        assert plain(other) is None
+    assert plain(array.drop_vars(["x", "y"])) == (None,)
+    assert array.drop_vars(["x", "y"]).odc.geobox is None
+
+
+def test_spatial_dimensions_are_those_of_odc_geo() -> None:
+    for dims in (
+        ("x", "y"),
+        ("time", "lat", "lon"),
+        ("latitude", "longitude"),
+        ("rows", "cols"),
+        ("yc", "xc"),
+    ):
+        array = xr.DataArray(np.zeros([2] * len(dims)), dims=dims)
+        assert spatial_dims(array) == of_odc_geo(array)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
 import gc
-import subprocess
-import sys
 
 import pytest
 
@@ -44,20 +42,3 @@ def test_what_somebody_froze_stays_frozen() -> None:
         assert gc.get_freeze_count() > frozen / 2 > 0
     finally:
         gc.unfreeze()
-
-
-def test_kriging_loads_no_package_that_it_does_not_use() -> None:
-    """What a first call costs: PyKrige, scikit-image, Fabric and the like stay away."""
-    code = "import sys, geonp.methods; geonp.methods.method_class('kriging'); print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    roots = {name.split(".")[0] for name in told.stdout.split()}
-    assert "torch" in roots
-    assert not roots & {"pykrige", "skimage", "lightning_fabric", "lightning", "netCDF4", "zarr", "pyogrio"}
-    assert not {
-        "scipy.stats",
-        "scipy.optimize",
-        "scipy.interpolate",
-        "torch._dynamo",
-        "torch._inductor",
-        "matplotlib.pyplot",
-    } & set(told.stdout.split())

@@ -5,17 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from geonp import machine, memory
+from geonp.covariates import Laid
 from geonp.errors import UsageError
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.exact import Exact
 from geonp.memory import Budget, Work
 from geonp.methods.base import Method
-from geonp.methods.classical import Cubic, Nearest
+from geonp.methods.classical import Cubic, Nearest, Rbf
 from geonp.methods.correction import Correction
+from geonp.methods.covaried import Covaried
 from geonp.methods.flagship import Flagship, Group, read_network
 from geonp.methods.kriging import Kriging
+from geonp.methods.regression import Regression
 from geonp.methods.trial import Verdict
 from geonp.predict import begin, collect, complete
 from tests.test_predict import LocalMean, holey
@@ -74,6 +78,18 @@ def test_more_bands_and_larger_windows_need_more() -> None:
         assert all(three.bytes_needed(tile) > one.bytes_needed(tile) for tile in (128, 1024))
     small = Work(Cubic(), (50, 60), 1)
     assert small.bytes_needed(128) == small.bytes_needed(1024)
+
+
+def test_a_method_around_another_needs_what_that_one_does() -> None:
+    rasters = xr.DataArray(np.zeros((1, 70, 80), "f4"), dims=("band", "y", "x"))
+    laid = Laid(("dem",), rasters, (0.0,), (0.0,))
+    for base in (Cubic(), Nearest(), Rbf(), LocalMean()):
+        rest = Regression(base=base, covariates=laid)
+        around = Covaried(base=base, rasters=(rasters,), informed=rest, plain=base)
+        for tile in (128, 1024):
+            needed = Work(base, LARGE, 1).bytes_needed(tile)
+            assert Work(rest, LARGE, 1).bytes_needed(tile) == needed
+            assert Work(around, LARGE, 1).bytes_needed(tile) == needed
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+import odc.geo.xr  # noqa: F401 - the accessor
 import pytest
 import xarray as xr
 from hypothesis import given, settings

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -17,13 +16,13 @@ from scipy.ndimage import gaussian_filter
 from geonp.covariates import lay
 from geonp.errors import GeonpWarning, MethodError
 from geonp.exceedance import areas, blocks, exceed
-from geonp.field import as_field
+from geonp.field import as_field, steps
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.methods.classical import Cubic
 from geonp.methods.covaried import with_covariates
 from geonp.methods.errors import with_errors
 from geonp.methods.flagship import Flagship
-from geonp.methods.kriging import Kriging, sampled, steps
+from geonp.methods.kriging import Kriging, sampled
 from geonp.methods.regression import Regression, Sample, Trend
 from geonp.predict import complete
 from geonp.simulation import simulate
@@ -86,7 +85,7 @@ def test_areas_vary_as_universal_kriging_with_the_covariate_says() -> None:
     survey, dem = SURVEY[:, :rows, :rows], DEM[:, :rows, :rows]
     seen = np.isfinite(survey.values).ravel()
     places = np.stack(np.meshgrid(np.arange(rows), np.arange(rows), indexing="ij"), -1).reshape(-1, 2) * 30.0
-    c = MODEL(torch.from_numpy(places), torch.from_numpy(places)).numpy()
+    c = MODEL(places, places)
     f = np.column_stack([np.ones(rows**2), dem.values.ravel() - 500])
     own = f[seen]
     a = np.block([[c[np.ix_(seen, seen)] + 0.1 * np.eye(seen.sum()), own], [own.T, np.zeros((2, 2))]])

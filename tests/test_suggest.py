@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 from geonp.errors import GeonpWarning, InputError, UsageError
@@ -30,10 +29,10 @@ def variances(seen: np.ndarray, step: tuple[float, float], covariance: Covarianc
     places = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1).reshape(
         -1, 2
     ) * np.array(step)
-    own = torch.from_numpy(places[seen.ravel()])
-    k = covariance(own, own).numpy() + covariance.nugget * np.eye(len(own))
+    own = places[seen.ravel()]
+    k = covariance(own, own) + covariance.nugget * np.eye(len(own))
     a = np.block([[k, np.ones((len(k), 1))], [np.ones((1, len(k))), np.zeros((1, 1))]])
-    b = np.vstack([covariance(own, torch.from_numpy(places)).numpy(), np.ones(len(places))])
+    b = np.vstack([covariance(own, places), np.ones(len(places))])
     found = covariance.sill - (b * np.linalg.solve(a, b)).sum(0)
     return np.where(seen, 0, found.reshape(shape))
 

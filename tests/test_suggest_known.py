@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 from geonp.errors import GeonpWarning, InputError, UsageError
@@ -25,8 +24,8 @@ def variances(
 ) -> np.ndarray:
     """Kriging variance of the latent field at all pixels, by one bordered system; 0 where observed."""
     places = np.stack(np.meshgrid(*map(np.arange, seen.shape), indexing="ij"), -1).reshape(-1, 2)
-    every = torch.from_numpy(places * np.array((-90.0, 90.0)))
-    c, own = COVARIANCE(every, every).numpy(), seen.ravel()
+    every = places * np.array((-90.0, 90.0))
+    c, own = COVARIANCE(every, every), seen.ravel()
     f = np.ones((seen.size, 1))
     if covariate is not None:
         f = np.column_stack([f, (covariate - covariate.mean()).ravel() / covariate.std()])

@@ -34,14 +34,14 @@ from scipy.spatial import KDTree
 from geonp.covariates import Laid, lay
 from geonp.errors import GeonpWarning
 from geonp.evaluation import evaluate
-from geonp.field import as_field
+from geonp.field import as_field, steps
 from geonp.io import open_field
 from geonp.kriging.survey import Block
 from geonp.kriging.variogram import empirical_variogram, fit_variogram
 from geonp.masks import HoldOut, hold_out
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.methods.choose import choose
-from geonp.methods.kriging import Kriging, sampled, steps
+from geonp.methods.kriging import Kriging, sampled
 from geonp.methods.regression import Sample
 from geonp.scoreboard import Row
 

@@ -11,6 +11,7 @@ import argparse
 import time
 
 import numpy as np
+import odc.geo.xr  # noqa: F401 - the accessor
 import xarray as xr
 from distributed import Client, LocalCluster
 from matplotlib.cbook import get_sample_data

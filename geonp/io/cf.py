@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from pyproj import CRS
-from pyproj.exceptions import CRSError
+
+if TYPE_CHECKING:
+    from pyproj import CRS
 
 CONVENTIONS = "CF-1.10"
 GRID_MAPPING = "spatial_ref"
@@ -184,6 +185,9 @@ def _states_crs(attrs: Mapping[Any, Any]) -> bool:
 
 
 def _crs(attrs: Mapping[Any, Any]) -> CRS | None:
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
     for key in ("spatial_ref", "crs_wkt"):
         if attrs.get(key):
             try:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 
 from geonp.errors import InputError, UsageError
 from geonp.field import geobox, grid_shape
 from geonp.io import cf
+
+if TYPE_CHECKING:
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+    from pyproj import CRS
 
 _SAME = 0.01  # of a pixel: float32 degrees are no better
 _EDGE = 1e-6  # of a pixel: rounding of bounds that lie on pixel edges
@@ -27,6 +29,8 @@ def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
     An axis-aligned grid has the centres of its pixels. A rotated one has pixel numbers, from which and the
     GeoTransform of `spatial_ref` the geobox of any window follows.
     """
+    from pyproj import CRS
+
     rows, cols = box.shape
     crs = None if box.crs is None else CRS.from_wkt(box.crs.to_wkt())
     a, b, c, d, e, f = tuple(box.affine)[:6]
@@ -54,6 +58,8 @@ def render(affine: Affine) -> str:
 
 def parse(transform: str) -> Affine | None:
     """Return the affine of a GeoTransform written as text, None where it is not one."""
+    from affine import Affine
+
     try:
         values = [float(v) for v in transform.split()]
     except ValueError:
@@ -91,6 +97,8 @@ def axis_step(values: NDArray[np.floating]) -> tuple[float, float]:
 
 def transform_of(y: NDArray[np.floating], x: NDArray[np.floating]) -> Affine:
     """Return the affine of a grid with these pixel centres, from their whole span."""
+    from affine import Affine
+
     dy, dx = axis_step(y)[0], axis_step(x)[0]
     return Affine(dx, 0, float(x[0]) - dx / 2, 0, dy, float(y[0]) - dy / 2)
 
@@ -109,6 +117,8 @@ def exact_box(field: xr.DataArray) -> GeoBox | None:
     thousandth, and the far edge of a wide grid by pixels. Here the GeoTransform of the file is used if the
     coordinates agree with it, else their whole span.
     """
+    from odc.geo.geobox import GeoBox
+
     box = geobox(field)
     if box is None or field.coords["y"].dtype != np.float32 or min(box.shape) < 2:
         return box
@@ -177,6 +187,8 @@ def with_crs(field: xr.DataArray, crs: str) -> xr.DataArray:
     UsageError
         If there is no such CRS.
     """
+    from odc.geo.geobox import GeoBox
+
     known = parse_crs(crs)
     box = exact_box(field)
     if box is None:
@@ -195,6 +207,9 @@ def parse_crs(crs: str) -> CRS:
     UsageError
         If PROJ does not know it.
     """
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
     try:
         return CRS.from_user_input(crs)
     except CRSError as error:

@@ -1,4 +1,4 @@
-"""Kriging on torch: exact where it can be, local where it must be; it knows torch, numpy and scipy only.
+"""Kriging: exact where it can be, local where it must be; on the processor by NumPy and SciPy, on a GPU by torch.
 
 The public names are loaded on first use.
 """

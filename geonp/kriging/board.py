@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from geonp.kriging import arrays
+from geonp.kriging.arrays import Device
 from geonp.kriging.layout import Layout
 from geonp.kriging.survey import Block
 from geonp.kriging.tiles import Canvas
@@ -88,7 +89,7 @@ class Board:
         layout: Layout,
         raster: tuple[int, int],
         spacing: tuple[float, float],
-        device: torch.device,
+        device: Device,
     ) -> Board:
         """Lay tiles of the largest size, anchored at the raster's origin, over the pixels `wanted`."""
         (ty, tx), (hy, hx) = layout.tile, layout.halo
@@ -101,8 +102,8 @@ class Board:
         values = _crop(given, given.values, *around)
         seen = np.isfinite(values)
         canvas = Canvas(
-            torch.from_numpy(np.where(seen, values, np.float32(0))).to(device),
-            torch.from_numpy(seen).to(device),
+            device.send(np.where(seen, values, np.float32(0))),
+            device.send(seen),
             (hy, hx),
             spacing,
             _covariates(given, around, device),
@@ -161,12 +162,12 @@ class Board:
         (ty, tx) = tiles.layout.tile
         return self.middles(tiles)[:, None] + offsets(ty, tx)
 
-    def fields(self, given: Block, layers: NDArray[np.float32]) -> torch.Tensor:
+    def fields(self, given: Block, layers: NDArray[np.float32], device: Device) -> arrays.Array:
         """Return other fields (R, rows, columns) of `given` on the canvas, (R, H, W), 0 where nothing is observed."""
         seen, (top, left) = self.canvas.seen, self.canvas.margin
         around = (self.row - top, self.col - left, (seen.shape[0], seen.shape[1]))
         found = np.stack([_crop(given, layer, *around) for layer in layers])
-        return torch.where(seen, torch.from_numpy(found).to(seen.device), 0)
+        return device.send(np.where(arrays.fetch(seen), found, np.float32(0)))
 
     def put(self, tiles: Tiles, mean: Array, variance: Array) -> None:
         """Note what was found for some tiles, each (N, tile rows, tile columns)."""
@@ -186,22 +187,22 @@ class Board:
 
 
 def _covariates(
-    given: Block, around: tuple[int, int, tuple[int, int]], device: torch.device
-) -> torch.Tensor | None:
+    given: Block, around: tuple[int, int, tuple[int, int]], device: Device
+) -> arrays.Array | None:
     """Return the drift (q, H, W) of a rectangle, 0 where nothing is to be predicted or observed."""
     if given.drift is None:
         return None
     layers = [np.nan_to_num(_crop(given, layer, *around)) for layer in given.drift]
-    return torch.from_numpy(np.stack(layers)).to(device)
+    return device.send(np.stack(layers))
 
 
 def _errors(
-    given: Block, seen: Mask, around: tuple[int, int, tuple[int, int]], device: torch.device
-) -> torch.Tensor | None:
+    given: Block, seen: Mask, around: tuple[int, int, tuple[int, int]], device: Device
+) -> arrays.Array | None:
     """Return the error variances (H, W) of a rectangle, 0 where nothing is observed."""
     if given.errors is None:
         return None
-    return torch.from_numpy(np.where(seen, _crop(given, given.errors, *around), np.float32(0))).to(device)
+    return device.send(np.where(seen, _crop(given, given.errors, *around), np.float32(0)))
 
 
 def _crop(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
-import torch
 
 from geonp.errors import UsageError
 from geonp.kriging.conditioning import Array, Index, conditioning_sets
@@ -80,18 +79,21 @@ class Found:
     origin : how its parameters were found.
     parameters : number of parameters that were fitted, trend included.
     trend : coefficients of the standardised columns.
+    log_likelihood : of the search's own terms, where it was maximised; None where it was found otherwise.
     """
 
     covariance: Covariance
     origin: Origin
     parameters: int
     trend: Array
+    log_likelihood: float | None = None
 
     @classmethod
     def of(cls, maximum: Maximum, origin: Origin) -> Found:
         """Return a maximum as a candidate."""
         shaped = sum(s.family in SHAPED for s in maximum.covariance.structures)
-        return cls(maximum.covariance, origin, maximum.parameters + shaped, maximum.trend)
+        known = None if origin == "gap likelihood" else maximum.log_likelihood
+        return cls(maximum.covariance, origin, maximum.parameters + shaped, maximum.trend, known)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -152,10 +154,12 @@ class Search:
         likely = self._of_each(families, lambda f: self.likelihood.log_likelihood(near[f].covariance))
         top = max(likely, key=lambda f: likely[f])
         others = [f for f in families if f != top]
-        best, search = {top: self._refined((top,), near[top])}, self
+        best, search = {top: self._refined((top,), near[top], workers=self.workers)}, self
         if self._may_stretch:
             turned = replace(self, anisotropic=True)
-            stretched = turned.likelihood.maximise(Shape((top,), True), best[top].covariance, self.span)
+            stretched = turned.likelihood.maximise(
+                Shape((top,), True), best[top].covariance, self.span, workers=self.workers
+            )
             if stretched.log_likelihood - best[top].log_likelihood > _STRETCH_GAIN:
                 best, search = {top: stretched}, turned
                 like = stretched.covariance.structures[0]
@@ -174,6 +178,12 @@ class Search:
     def each(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> list[Result]:
         """Return the result of every job, in order; so many at once as there are workers."""
         return list(at_once(work, jobs, self.workers))
+
+    def log_likelihood(self, found: Found) -> float:
+        """Return the log likelihood of the search's own terms at a candidate."""
+        if found.log_likelihood is not None:
+            return found.log_likelihood
+        return self.likelihood.log_likelihood(found.covariance)
 
     @property
     def of_noise(self) -> float:
@@ -259,7 +269,7 @@ class Search:
 
     def _degenerate(self, covariance: Covariance) -> bool:
         """Return whether a structure of a nested sum adds nothing to the variogram that others do not."""
-        lag = torch.from_numpy(np.geomspace(self.usual, self.sample.extent, 16))
+        lag = np.geomspace(self.usual, self.sample.extent, 16)
         gamma = [
             replace(covariance, structures=(s,), nugget=0.0).variogram(lag) for s in covariance.structures
         ]
@@ -288,10 +298,16 @@ class Search:
         return self.quick.maximise(self._shape(families, start, ranges), start, self.span)
 
     def _refined(
-        self, families: tuple[str, ...], near: Maximum, ranges: tuple[float | None, ...] = ()
+        self,
+        families: tuple[str, ...],
+        near: Maximum,
+        ranges: tuple[float | None, ...] = (),
+        workers: int = 1,
     ) -> Maximum:
         shape = self._shape(families, near.covariance, ranges)
-        return self.likelihood.maximise(shape, near.covariance, self.span, inverse=near.inverse)
+        return self.likelihood.maximise(
+            shape, near.covariance, self.span, inverse=near.inverse, workers=workers
+        )
 
     def _shape(self, families: tuple[str, ...], start: Covariance, ranges: tuple[float | None, ...]) -> Shape:
         if not ranges and "power" in families:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 from scipy.spatial import KDTree
 
 from geonp.errors import UsageError
@@ -226,7 +225,7 @@ def _candidate(
     search: Search, found: Found, scored: Score | None = None, test: HoldOut | None = None
 ) -> Candidate:
     sample, terms = search.sample, search.likelihood.terms
-    value = search.likelihood.log_likelihood(found.covariance) - terms * math.log(sample.scale)
+    value = search.log_likelihood(found) - terms * math.log(sample.scale)
     bic = found.parameters * math.log(terms) - 2 * value
     covariance = found.covariance.scaled(sample.scale**2)
     name = " + ".join(found.families)
@@ -254,7 +253,7 @@ def _outcome(
     rehearsal: Rehearsal | None,
 ) -> Fit:
     sample, first = search.sample, candidates[0]
-    gain = search.likelihood.log_likelihood(found[0].covariance) - search.of_noise
+    gain = search.log_likelihood(found[0]) - search.of_noise
     told = alarms(first.covariance, search.usual, sample.extent, len(sample.values), sample.flat, gain)
     return Fit(
         first.covariance,
@@ -285,10 +284,10 @@ def alarms(
     found = []
     if count < _TOO_FEW:
         found.append(f"too few pairs: {count} observations leave the covariance uncertain (100 settle it)")
-    gamma = covariance.variogram(torch.tensor([usual], dtype=torch.float64))
+    gamma = covariance.variogram(np.array([usual]))
     bounded = [s for s in covariance.structures if s.family != "power"]
     longest = max((s.range * math.sqrt(s.ratio) for s in bounded), default=0.0)
-    if gain < _NOISE_GAIN or float(gamma) > 0.95 * covariance.total_sill:
+    if gain < _NOISE_GAIN or float(gamma[0]) > 0.95 * covariance.total_sill:
         found.append(
             f"pure nugget: observations {usual:.4g} apart, the usual spacing, are hardly more alike than any "
             "others; predictions are little more than the mean"

@@ -13,10 +13,10 @@ from functools import lru_cache
 
 import numpy as np
 import scipy.fft
-import torch
 from numpy.typing import NDArray
 
 from geonp.kriging.covariance import Covariance
+from geonp.kriging.threads import available
 
 Layers = NDArray[np.float32]
 
@@ -90,7 +90,7 @@ class Circulant:
             drawn = rng.standard_normal((2, *self.roots[part].shape), np.float32)
             waves.real[part] = drawn[0] * self.roots[part]
             waves.imag[part] = drawn[1] * self.roots[part]
-        field = scipy.fft.fft2(waves, overwrite_x=True, workers=torch.get_num_threads())
+        field = scipy.fft.fft2(waves, overwrite_x=True, workers=available())
         rows, cols = self.shape
         return np.stack([field.real[:rows, :cols], field.imag[:rows, :cols]])
 
@@ -102,9 +102,8 @@ def _reach(covariance: Covariance, spacing: tuple[float, float], axis: int) -> i
     length = abs(spacing[axis])
     span = 1.0
     while span < 1e7:
-        places = torch.from_numpy(step * (span / 63 * length))
-        values = covariance(places, torch.zeros_like(places[:1]))[:, 0].abs()
-        near = torch.nonzero(values > _FAINT * covariance.sill)
+        values = np.abs(covariance(step * (span / 63 * length), np.zeros((1, 2)))[:, 0])
+        near = np.flatnonzero(values > _FAINT * covariance.sill)
         if int(near.max()) < 63:
             return math.ceil((int(near.max()) + 1) * span / 63) + 1
         span *= 2
@@ -117,16 +116,14 @@ def _roots(
 ) -> tuple[Layers, float]:
     """Return roots of eigenvalues over the number of cells, and the share of negative ones."""
     lags = [_lags(n) * abs(step) * math.copysign(1, step) for n, step in zip(torus, spacing, strict=True)]
-    across = torch.from_numpy(lags[1])
-    table = np.empty(torus)
-    origin = torch.zeros(1, 2, dtype=torch.float64)
+    table, origin = np.empty(torus), np.zeros((1, 2))
     for start in range(0, torus[0], _STRIP):
-        down = torch.from_numpy(lags[0][start : start + _STRIP])
-        places = torch.stack(torch.meshgrid(down, across, indexing="ij"), -1).reshape(-1, 2)
-        table[start : start + _STRIP] = covariance(places, origin)[:, 0].view(len(down), -1).numpy()
+        down = lags[0][start : start + _STRIP]
+        places = np.stack(np.meshgrid(down, lags[1], indexing="ij"), -1).reshape(-1, 2)
+        table[start : start + _STRIP] = covariance(places, origin)[:, 0].reshape(len(down), -1)
     # Where a lag and its opposite fall on one cell, an oblique anisotropy gives them two covariances.
     opposite = np.roll(table[::-1, ::-1], (1, 1), (0, 1))
-    eigen = scipy.fft.fft2((table + opposite) / 2, workers=torch.get_num_threads()).real
+    eigen = scipy.fft.fft2((table + opposite) / 2, workers=available()).real
     positive = float(eigen[eigen > 0].sum())
     lost = float(-eigen[eigen < 0].sum()) / positive
     np.maximum(eigen, 0, out=eigen)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from geonp.kriging.system import System, cholesky
+from geonp.kriging.linalg import cholesky, solve
+from geonp.kriging.system import System
 from geonp.kriging.trend import drift_columns
 
 if TYPE_CHECKING:
     from geonp.kriging.update import Surveyed
 
+Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 _MOST_TOLD = 1024
@@ -40,16 +40,16 @@ class Coefficients:
         values = drift[:, surveyed.rows, surveyed.cols].astype(np.float64)
         spread = values.std(1)
         self._centre, self._spread = values.mean(1), np.where(spread > 0, spread, 1.0)
-        self._kept: tuple[bytes, Tensor] | None = None
+        self._kept: tuple[bytes, Array] | None = None
 
-    def at(self, places: Index) -> Tensor:
+    def at(self, places: Index) -> Array:
         """Return the covariates (N, q), centred and scaled, at pixels (N, 2); beyond the raster, those at its edge."""
         rows, cols = (
             np.clip(at, 0, most - 1) for at, most in zip(places.T, self.drift.shape[1:], strict=True)
         )
-        return torch.from_numpy((self.drift[:, rows, cols].T - self._centre) / self._spread)
+        return np.asarray((self.drift[:, rows, cols].T - self._centre) / self._spread)
 
-    def root(self) -> Tensor:
+    def root(self) -> Array:
         """Return C (q, q); the variance of the coefficients, given what is observed at present, is C C'."""
         added = np.argwhere(self.surveyed.observed & ~self._first)
         key, kept = added.tobytes(), self._kept
@@ -57,11 +57,11 @@ class Coefficients:
             kept = self._kept = key, self._root(np.concatenate([self._some, added]))
         return kept[1]
 
-    def _root(self, known: Index) -> Tensor:
+    def _root(self, known: Index) -> Array:
         x = self.at(known)
-        offsets = (torch.from_numpy(known) / max(self.drift.shape[1:]) - 0.5).double()
+        offsets = known / max(self.drift.shape[1:]) - 0.5
         columns = drift_columns(self.surveyed.solver.kind, offsets, x)
-        nothing = torch.zeros(1, len(known), dtype=torch.float64)
+        nothing = np.zeros((1, len(known)))
         system = System.factorise(self.surveyed.covariances(known)[None], nothing, columns[None])
-        variance = torch.cholesky_inverse(system.gram[0])[-x.shape[1] :, -x.shape[1] :]
-        return cholesky(variance[None])[0]
+        variance = solve(system.gram, np.eye(columns.shape[1])[None])[:, -x.shape[1] :, -x.shape[1] :]
+        return np.asarray(cholesky(variance)[0])

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from geonp.kriging.arrays import Array, namespace
 
 EARTH_RADIUS = 6_371_008.8
 """Mean radius of the Earth in metres (IUGG)."""
 
 
-def on_sphere(points: Tensor) -> Tensor:
+def on_sphere(points: Array) -> Array:
     """Return positions in space, (..., 3) in metres, of (..., 2) points (latitude, longitude) in degrees."""
-    lat, lon = torch.deg2rad(points).unbind(-1)
-    cos = torch.cos(lat)
-    return EARTH_RADIUS * torch.stack([cos * torch.cos(lon), cos * torch.sin(lon), torch.sin(lat)], -1)
+    xp = namespace(points)
+    radians = points * (math.pi / 180)
+    lat, lon = radians[..., 0], radians[..., 1]
+    cos = xp.cos(lat)
+    return EARTH_RADIUS * xp.stack([cos * xp.cos(lon), cos * xp.sin(lon), xp.sin(lat)], axis=-1)
 
 
-def stretch(points: Tensor, angle: float, ratio: float) -> Tensor:
+def stretch(points: Array, angle: float, ratio: float) -> Array:
     """Return (..., 2) coordinates (along the major axis, across it divided by `ratio`) of (y, x) points.
 
     Their Euclidean distance is the anisotropic distance measured in units of the major axis. `angle` is that
@@ -32,14 +35,24 @@ def stretch(points: Tensor, angle: float, ratio: float) -> Tensor:
     """
     if ratio == 1.0:
         return points
-    y, x = points.unbind(-1)
+    xp = namespace(points)
+    y, x = points[..., 0], points[..., 1]
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return torch.stack([c * x + s * y, (c * y - s * x) / ratio], -1)
+    return xp.stack([c * x + s * y, (c * y - s * x) / ratio], axis=-1)
 
 
-def pairwise(a: Tensor, b: Tensor) -> Tensor:
+def pairwise(a: Array, b: Array) -> Array:
     """Return (..., N, M) Euclidean distances between (..., N, D) and (..., M, D), exact for near points.
 
     The usual shortcut |a|^2 + |b|^2 - 2ab loses every digit of a short distance; it is never taken here.
     """
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    if not isinstance(a, np.ndarray):
+        import torch
+
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    total = np.zeros(())
+    for axis in range(a.shape[-1]):
+        apart = np.subtract(a[..., :, None, axis], b[..., None, :, axis], order="C")
+        apart *= apart
+        total = np.add(total, apart, out=apart)
+    return np.sqrt(total, out=total)

@@ -136,7 +136,7 @@ def leave_one_out(
 
 def _judge(board: Board, tiles: Tiles, count: NDArray[np.int64], kriging: RasterKriging) -> None:
     found = leave_one_out_tiles(board.canvas, tiles.layout, tiles.rows, tiles.cols, count, kriging.solver)
-    board.put(tiles, *(a.cpu().numpy() for a in found))
+    board.put(tiles, *found)
 
 
 def _exactly(kriging: RasterKriging, wanted: Pixels, spacing: tuple[float, float]) -> tuple[Array, Array]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geonp.errors import InputError, UsageError
+from geonp.kriging import arrays
+from geonp.kriging.arrays import cast, fetch
+from geonp.kriging.linalg import diagonals
 from geonp.kriging.points import Observations
 from geonp.kriging.solver import Solver
 from geonp.kriging.system import System
@@ -53,7 +54,7 @@ class Exact:
             a plane is over points on one line.
         """
         n = len(observations)
-        needed = bytes_of_exact(n, solver.dtype.itemsize)
+        needed = bytes_of_exact(n, solver.itemsize)
         if needed > solver.memory:
             raise UsageError(
                 f"exact kriging of {n} observations takes {needed / 1e9:.2g} GB and {solver.memory / 1e9:.2g} GB "
@@ -63,15 +64,16 @@ class Exact:
         f = frame.columns(observations.coords, observations.drift)
         require_rank(f, solver.kind)
         k = frame.covariance(observations.coords, observations.coords)
-        k.diagonal().add_(frame.send(observations.noise))
+        own = diagonals(k)
+        own += solver.device.send(observations.noise)
         centre = solver.mean if solver.kind == "simple" else float(observations.values.mean())
-        z = frame.send(observations.values - centre).to(solver.dtype)
+        z = frame.send(observations.values - centre)
         return cls(observations, solver, frame, centre, System.factorise(k[None], z[None], f[None]))
 
     def predict(self, targets: Array, drift: Array) -> tuple[Array, Array]:
         """Return mean and variance (M,) of the latent field at targets (M, 2) with external drift (M, q)."""
         n, sill = len(self.observations), self.solver.covariance.sill
-        step = max(64, min(self.solver.memory // (5 * n * self.solver.dtype.itemsize), _TARGETS))
+        step = max(64, min(self.solver.memory // (5 * n * self.solver.itemsize), _TARGETS))
         found = np.empty((2, len(targets)))
         for start in range(0, len(targets), step):
             part = slice(start, start + step)
@@ -79,16 +81,16 @@ class Exact:
             both = self.system.predict(
                 cross[None], self.frame.columns(targets[part], drift[part])[None], sill
             )
-            found[:, part] = torch.stack(both)[:, 0].double().cpu().numpy()
+            found[:, part] = [fetch(a)[0] for a in both]
         return found[0] + self.centre, found[1]
 
     def average(self, points: Array, drift: Array) -> tuple[float, float]:
         """Return mean and variance of the latent field's average over `points` (Q, 2), drift (Q, q)."""
-        cross = self.frame.covariance(self.observations.coords, points).mean(1, keepdim=True)
-        columns = self.frame.columns(points, drift).mean(0, keepdim=True)
+        cross = self.frame.covariance(self.observations.coords, points).mean(1)[:, None]
+        columns = self.frame.columns(points, drift).mean(0)[None]
         within = self.frame.covariance(points, points).mean()
         mean, variance = self.system.predict(cross[None], columns[None], within)
-        return float(mean) + self.centre, float(variance)
+        return float(mean[0, 0]) + self.centre, float(variance[0, 0])
 
     @property
     def level(self) -> float:
@@ -98,7 +100,7 @@ class Exact:
     def leave_one_out(self) -> tuple[Array, Array]:
         """Return residuals z_i - prediction without i, and their variances (of an observation), each (N,)."""
         residual, variance = self.system.leave_one_out()
-        return residual[0].double().cpu().numpy(), variance[0].double().cpu().numpy()
+        return fetch(residual)[0].astype(np.float64), fetch(variance)[0].astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +125,24 @@ class Frame:
         """Return the frame of `observations`."""
         origin = observations.coords.mean(0)
         scale = float(np.abs(observations.coords - origin).max()) or 1.0
-        seen = torch.from_numpy(observations.drift)
-        shift, spread = standardiser(seen, torch.ones(len(seen), dtype=seen.dtype, device="cpu"))
-        return cls(solver, origin, scale, shift[0].numpy(), spread[0].numpy())
+        shift, spread = standardiser(observations.drift, np.ones(len(observations.drift)))
+        return cls(solver, origin, scale, shift[0], spread[0])
 
-    def send(self, array: Array) -> Tensor:
-        """Return `array` as a float64 tensor on the solver's device."""
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.solver.device)
+    def send(self, array: Array) -> arrays.Array:
+        """Return `array` on the solver's device, in its precision."""
+        return cast(self.solver.device.send(array), self.solver.dtype)
 
-    def covariance(self, a: Array, b: Array) -> Tensor:
+    def covariance(self, a: Array, b: Array) -> arrays.Array:
         """Return the covariance (N, M) between points (N, 2) and (M, 2)."""
-        if self.solver.covariance.metric == "great-circle":
-            return self.solver.covariance(self.send(a), self.send(b)).to(self.solver.dtype)
-        near, far = (self.send(p - self.origin).to(self.solver.dtype) for p in (a, b))
-        return self.solver.covariance(near, far)
+        covariance, send = self.solver.covariance, self.solver.device.send
+        if covariance.metric == "great-circle":
+            return cast(covariance(send(a), send(b)), self.solver.dtype)
+        return covariance(self.send(a - self.origin), self.send(b - self.origin))
 
-    def columns(self, coords: Array, drift: Array) -> Tensor:
+    def columns(self, coords: Array, drift: Array) -> arrays.Array:
         """Return the drift columns (N, p) of points (N, 2) with covariates (N, q)."""
-        offsets = self.send((coords - self.origin) / self.scale).to(self.solver.dtype)
-        covariates = self.send((drift - self.shift) / self.spread).to(self.solver.dtype)
+        offsets = self.send((coords - self.origin) / self.scale)
+        covariates = self.send((drift - self.shift) / self.spread)
         return drift_columns(self.solver.kind, offsets, covariates)
 
 
@@ -150,7 +151,7 @@ def bytes_of_exact(observations: int, itemsize: int) -> int:
     return 3 * itemsize * observations**2
 
 
-def require_rank(columns: Tensor, kind: Kind) -> None:
+def require_rank(columns: arrays.Array, kind: Kind) -> None:
     """Raise InputError unless observations determine the coefficients of their drift columns (N, p)."""
     n, p = columns.shape
     if n < p:
@@ -160,7 +161,7 @@ def require_rank(columns: Tensor, kind: Kind) -> None:
         )
     if p < 2:
         return
-    strength = torch.linalg.svdvals(columns.double())
+    strength = np.linalg.svd(fetch(columns).astype(np.float64), compute_uv=False)
     if float(strength[-1]) <= _SINGULAR * float(strength[0]):
         raise InputError(
             f"the {p} drift columns are collinear at the {n} observations (points on one line cannot carry a "

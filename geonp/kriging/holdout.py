@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, find_objects, label
 from scipy.spatial import KDTree
@@ -19,6 +18,7 @@ from scipy.special import ndtr
 
 from geonp.kriging.conditioning import Array, Index, surrounding_sets
 from geonp.kriging.covariance import Covariance
+from geonp.kriging.linalg import cholesky, diagonals, forward
 from geonp.kriging.threads import one_thread
 
 Mask = NDArray[np.bool_]
@@ -101,22 +101,22 @@ def _krige(
     covariance: Covariance, at: Array, near: Array, values: Array, noise: Array, absent: Mask
 ) -> tuple[Array, Array]:
     origin = at[:, None] if covariance.metric == "euclidean" else 0.0
-    x, q = torch.from_numpy(near - origin), torch.from_numpy(at[:, None] - origin)
-    there = torch.from_numpy(~absent).to(torch.float64)
-    centre = torch.from_numpy((values * ~absent).sum(1) / np.maximum((~absent).sum(1), 1))
-    y = (torch.from_numpy(values) - centre[:, None]) * there
+    x, q = near - origin, at[:, None] - origin
+    there = (~absent).astype(np.float64)
+    centre = (values * there).sum(1) / np.maximum(there.sum(1), 1)
+    y = (values - centre[:, None]) * there
     matrix = covariance(x, x) * there[:, :, None] * there[:, None, :]
     # The jitter of a smooth covariance without nugget, and ones where nobody is.
-    diagonal = max(covariance.nugget, 1e-9 * covariance.sill) * there + covariance.total_sill * (1 - there)
-    matrix.diagonal(dim1=1, dim2=2).add_(diagonal + torch.from_numpy(noise) * there)
-    right = torch.stack([covariance(x, q)[..., 0] * there, y, there], -1)
-    factor = torch.linalg.cholesky(matrix)
-    k, r, one = torch.linalg.solve_triangular(factor, right, upper=False).unbind(-1)
-    ones = one.square().sum(1)
+    own = diagonals(matrix)
+    own += max(covariance.nugget, 1e-9 * covariance.sill) * there + covariance.total_sill * (1 - there)
+    own += noise * there
+    right = np.stack([covariance(x, q)[..., 0] * there, y, there], -1)
+    k, r, one = np.moveaxis(forward(cholesky(matrix), right), -1, 0)
+    ones = (one**2).sum(1)
     mean = (r * one).sum(1) / ones
     guess = centre + mean + (k * (r - mean[:, None] * one)).sum(1)
-    variance = covariance.total_sill - k.square().sum(1) + (1 - (k * one).sum(1)).square() / ones
-    return guess.numpy(), variance.numpy()
+    variance = covariance.total_sill - (k**2).sum(1) + (1 - (k * one).sum(1)) ** 2 / ones
+    return guess, variance
 
 
 def spacing_of(tree: KDTree, points: Array) -> Array:

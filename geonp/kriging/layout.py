@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from geonp.kriging.covariance import Covariance
@@ -42,11 +41,12 @@ class Layout:
         """Rows and columns of a tile with its halo."""
         return self.tile[0] + 2 * self.halo[0], self.tile[1] + 2 * self.halo[1]
 
-    def pixels(self, device: torch.device) -> torch.Tensor:
-        """Return the index of every pixel of the tile in the window, row by row."""
-        cells = torch.arange(math.prod(self.window), device=device).view(self.window)
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """The index of every pixel of the tile in the window, row by row."""
+        cells = np.arange(math.prod(self.window)).reshape(self.window)
         (hy, hx), (ty, tx) = self.halo, self.tile
-        return cells[hy : hy + ty, hx : hx + tx].flatten()
+        return cells[hy : hy + ty, hx : hx + tx].ravel()
 
     def split(self) -> Layout:
         """Return the layout of the four quarters of a tile, with half the halo."""
@@ -101,8 +101,7 @@ def heard(covariance: Covariance, errors: NDArray[np.float32], apart: float) -> 
     apart : usual distance between them.
     """
     noise = covariance.nugget + errors.astype(np.float64)
-    lag = torch.tensor([apart], dtype=torch.float64, device="cpu")
-    rough = float(covariance.variogram(lag)[0]) - covariance.nugget
+    rough = float(covariance.variogram(np.array([apart]))[0]) - covariance.nugget
     weight = 1 / np.maximum(noise + rough, np.finfo(np.float64).tiny)
     best = float(np.quantile(weight, _BEST))
     useful = min(max(float(weight.mean()) / best, _LEAST_USEFUL), 1.0)
@@ -115,8 +114,8 @@ def _widening(covariance: Covariance, apart: float) -> float:
     Averaging over a cell f times as wide leaves nugget / f^2 of noise; it pays until the field itself differs
     as much across the cell.
     """
-    factors = torch.tensor(_FACTORS, dtype=torch.float64, device="cpu")
+    factors = np.array(_FACTORS)
     lag = apart * factors
     rough = covariance.variogram(lag) - covariance.nugget
-    noisy = covariance.nugget / factors.square()
+    noisy = covariance.nugget / factors**2
     return _FACTORS[min(int((noisy > rough).sum()), len(_FACTORS) - 1)]

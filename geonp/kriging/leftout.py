@@ -10,16 +10,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from geonp.kriging import arrays
+from geonp.kriging.arrays import fetch, namespace
 from geonp.kriging.board import Board, Pixels, Tiles
 from geonp.kriging.exact import Exact
+from geonp.kriging.linalg import back, forward, solve
 from geonp.kriging.raster import RasterKriging
 from geonp.kriging.survey import Block
 from geonp.kriging.threads import each
-from geonp.kriging.tiles import Batch, Lags, factorise
+from geonp.kriging.tiles import Batch, Lags, centred, factorise
 
 Array = NDArray[np.float64]
 Layers = NDArray[np.float32]
@@ -48,7 +49,7 @@ def leave_out_all(
     observed = np.isfinite(given.values[wanted.within(given.row, given.col)])
     layout, device = kriging.layout, kriging.solver.device
     board = Board.of(given, wanted, observed, layout, kriging.shape, kriging.spacing, device)
-    fields = board.fields(given, layers)
+    fields = board.fields(given, layers, device)
     found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
     tiles = board.tiles(layout)
     while len(tiles):
@@ -65,7 +66,7 @@ def leave_out_all(
 
 def _judge(
     board: Board,
-    fields: Tensor,
+    fields: arrays.Array,
     tiles: Tiles,
     counts: NDArray[np.int64],
     kriging: RasterKriging,
@@ -78,37 +79,31 @@ def _judge(
 
     def run(job: tuple[int, NDArray[np.int64]]) -> tuple[NDArray[np.int64], Array]:
         size, part = job
-        row, col, count = (
-            torch.from_numpy(a[part]).to(solver.device) for a in (tiles.rows, tiles.cols, counts)
-        )
-        batch = factorise(board.canvas, layout, lags, solver, size, row, col, count)
-        z = board.canvas.windows(fields, layout, row, col)
-        z = z.gather(2, batch.cell.expand(len(z), *batch.cell.shape)).double() * batch.valid
-        if solver.kind == "simple":
-            centre = torch.full_like(z[..., :1], solver.mean)
-        else:
-            centre = z.sum(2, keepdim=True) / count[:, None]
-        told = left_out(batch, ((z - centre) * batch.valid).to(solver.dtype).permute(1, 2, 0))
-        here = torch.full((len(told), len(row), wy * wx), torch.nan, dtype=torch.float64)
-        tile, place = batch.valid.nonzero(as_tuple=True)
-        here[:, tile.cpu(), batch.cell[tile, place].cpu()] = told[:, tile, place].double().cpu()
-        inner = here.view(len(told), -1, wy, wx)[..., hy : hy + ty, hx : hx + tx]
-        return part, inner.numpy()
+        rows, cols = tiles.rows[part], tiles.cols[part]
+        batch = factorise(board.canvas, layout, lags, solver, size, rows, cols, counts[part])
+        z, _ = centred(fields, batch.pixels, batch.valid, solver)
+        told = fetch(left_out(batch, namespace(z).moveaxis(z, 0, -1)))
+        here = np.full((len(told), len(rows), wy * wx), np.nan)
+        tile, place = np.nonzero(fetch(batch.valid))
+        here[:, tile, fetch(batch.cell)[tile, place]] = told[:, tile, place]
+        inner = here.reshape(len(told), -1, wy, wx)[..., hy : hy + ty, hx : hx + tx]
+        return part, inner
 
     for part, here in each(run, solver.batches(counts, ty * tx + len(fields)), solver.device):
         for store, values in zip(found, here, strict=True):
             Board.cells(store, layout)[tiles.rows[part], :, tiles.cols[part]] = values
 
 
-def left_out(batch: Batch, z: Tensor) -> Tensor:
+def left_out(batch: Batch, z: arrays.Array) -> arrays.Array:
     """Return residuals of fields whose observations are `z` (B, n, R), and their variance, (R + 1, B, n)."""
     system = batch.system
     _, variance = system.leave_one_out()
-    white = torch.linalg.solve_triangular(system.lower, z, upper=False)
+    white = forward(system.lower, z)
     if system.drift.shape[-1]:
-        white = white - system.drift @ torch.cholesky_solve(system.drift.mT @ white, system.gram)
-    back = torch.linalg.solve_triangular(system.lower.mT, white, upper=True)
-    return torch.cat([back.permute(2, 0, 1) * variance, variance[None]])
+        white = white - system.drift @ solve(system.gram, system.drift.mT @ white)
+    xp = namespace(white)
+    told = xp.moveaxis(back(system.lower, white), -1, 0)
+    return xp.concat([told * variance, variance[None]])
 
 
 def _exactly(kriging: RasterKriging, values: Array, wanted: Pixels) -> tuple[Array, Array]:

@@ -16,16 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from geonp.errors import UsageError
 from geonp.kriging.conditioning import Array, Index
 from geonp.kriging.correlation import FITTED, correlation
 from geonp.kriging.covariance import Covariance, Structure
+from geonp.kriging.linalg import diagonals
 from geonp.kriging.minimise import minimise
+from geonp.kriging.threads import at_once
 from geonp.kriging.triangles import Triangles, spread
 
 LEAST_NUGGET = 1e-6
@@ -127,6 +128,40 @@ class Maximum:
     inverse: Array | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The last of k observations told from the others (simple kriging), in B sets.
+
+    Parameters
+    ----------
+    deviation : (B,), square root of what remains unknown.
+    error : (B, 1 + P), of values and trend: the last one less what is told.
+    filter : (B, k), its product with the observations is the error.
+    solved : (B, k - 1, 1 + P), K_nn^-1 times the others' values and trend; None where no gradient is wanted.
+    """
+
+    deviation: Array
+    error: Array
+    filter: Array
+    solved: Array | None
+
+    @classmethod
+    def of(cls, matrix: Array, data: Array, gradient: bool) -> Prediction | None:
+        """Return what covariances (B, k, k) make of data (B, k, 1 + P); None where a matrix is not definite."""
+        others, cross = matrix[:, :-1, :-1], matrix[:, :-1, -1:]
+        right = np.concatenate([cross, data[:, :-1]], -1) if gradient else cross
+        try:
+            solved = np.linalg.solve(others, right)
+        except np.linalg.LinAlgError:
+            return None
+        variance = matrix[:, -1, -1] - (cross * solved[..., :1]).sum((1, 2))
+        if not (variance > 0).all():
+            return None
+        filter_ = np.concatenate([-solved[..., 0], np.ones((len(matrix), 1))], 1)
+        error = (filter_[:, None] @ data)[:, 0]
+        return cls(np.sqrt(variance), error, filter_, solved[..., 1:] if gradient else None)
+
+
 class VecchiaLikelihood:
     """The likelihood of one set of observations, prepared for many covariances.
 
@@ -185,85 +220,63 @@ class VecchiaLikelihood:
         at = _parameters(_families(covariance), _shapes(covariance), _pack(covariance))
         return -self.evaluate(at, gradient=False).value
 
-    def _metric_form(self, bend: Array) -> tuple[Tensor, Tensor]:
+    def _metric_form(self, bend: Array) -> tuple[Array, Array]:
         """Return the quadratic form of the squared distance, and its derivatives by the two bends, (2, 3)."""
         if self._forms == 1:
-            return torch.ones(1, dtype=torch.float64), torch.zeros(2, 1, dtype=torch.float64)
+            return np.ones(1), np.zeros((2, 1))
         a, b = float(bend[0]), float(bend[1])
         s = math.hypot(a, b)
         c = math.cosh(s)
         sh, curl = (math.sinh(s) / s, (c - math.sinh(s) / s) / s**2) if s > 1e-4 else (1 + s * s / 6, 1 / 3)
-        form = torch.tensor([c + sh * a, sh * b, c - sh * a], dtype=torch.float64)
+        form = np.array([c + sh * a, sh * b, c - sh * a])
         slopes = [
             [sh * a + curl * a * a + sh, curl * a * b, sh * a - curl * a * a - sh],
             [sh * b + curl * a * b, curl * b * b + sh, sh * b - curl * a * b],
         ]
-        return form, torch.tensor(slopes, dtype=torch.float64)
+        return form, np.array(slopes)
 
-    def evaluate(self, at: Parameters, gradient: bool = True) -> Evaluation:
+    def evaluate(self, at: Parameters, gradient: bool = True, workers: int = 1) -> Evaluation:
         """Return the negative log likelihood at `at`, with the trend profiled out, and its gradient.
 
         The sill is profiled out too unless there are error variances, which do not grow with it.
+
+        Parameters
+        ----------
+        at : where.
+        gradient : whether it is wanted.
+        workers : threads that share the terms; to be used within `geonp.kriging.threads.one_thread`.
         """
-        ranges, weights = at.ranges, at.weights
-        shapes = at.shapes or (0.0,) * len(at.families)
-        n, count = self._terms, len(at.families)
-        nothing = np.zeros(2 * count + 4)
+        n = self._terms
+        nothing = np.zeros(2 * len(at.families) + 4)
         form, slopes = self._metric_form(at.bend)
-        done = []
-        for block in self._blocks:
-            parts = [
-                correlation(f, shape, form / r**2, block.squares, gradient)
-                for f, shape, r in zip(at.families, shapes, ranges, strict=True)
-            ]
-            kernel = parts[0][0]
-            for (rho, _), weight in zip(parts[1:], weights[1:], strict=True):
-                kernel = torch.add(kernel, rho, alpha=weight)
-            matrix = block.matrix(kernel)
-            diagonal = matrix.diagonal(dim1=1, dim2=2).add_(at.nugget)
-            if block.errors is not None:
-                diagonal.add_(block.errors, alpha=1 / at.sill)
-            factor, failed = torch.linalg.cholesky_ex(matrix)
-            if bool(failed.any()):
-                return Evaluation(math.inf, math.nan, np.zeros(self._columns), nothing)
-            done.append((parts, factor, torch.linalg.solve_triangular(factor, block.data, upper=False)))
-        last = torch.cat([white[:, -1] for _, _, white in done])
-        beta = torch.linalg.lstsq(last[:, 1:], last[:, :1], driver="gelsd").solution[:, 0]
+        done = list(at_once(lambda block: _told(block, at, form, gradient), self._blocks, workers))
+        predictions = [told.prediction for told in done if told is not None]
+        if len(predictions) < len(done):
+            return Evaluation(math.inf, math.nan, np.zeros(self._columns), nothing)
+        deviation = np.concatenate([p.deviation for p in predictions])
+        last = np.concatenate([p.error for p in predictions]) / deviation[:, None]
+        beta = np.linalg.lstsq(last[:, 1:], last[:, 0])[0]
         residual = last[:, 0] - last[:, 1:] @ beta
-        square = float(residual.square().sum())
+        square = float(residual @ residual)
         sill = at.sill if self._noisy else square / n
-        deviation = torch.cat([factor[:, -1, -1] for _, factor, _ in done])
         if not sill > 0:
-            return Evaluation(math.inf, sill, beta.numpy(), nothing)
-        value = 0.5 * (n * math.log(2 * math.pi * sill) + square / sill) + float(deviation.log().sum())
+            return Evaluation(math.inf, sill, beta, nothing)
+        value = 0.5 * (n * math.log(2 * math.pi * sill) + square / sill) + float(np.log(deviation).sum())
         if not gradient:
-            return Evaluation(value, sill, beta.numpy(), nothing)
-        out = nothing
-        out[-1] = 0.5 * (n - square / sill)
-        by_variance = (1 - residual.square() / sill) / (2 * deviation.square())
+            return Evaluation(value, sill, beta, nothing)
+        by_variance = (1 - residual**2 / sill) / (2 * deviation**2)
         by_error = residual / (deviation * sill)
-        start = 0
-        for block, (parts, factor, white) in zip(self._blocks, done, strict=True):
-            rows = slice(start, start + len(factor))
-            start = rows.stop
-            # With g the prediction-error filter and h = (K_nn^-1 y_n, 0): d(s^2) = g' dK g, dr = -h' dK g.
-            back = torch.zeros(*white.shape[:2], 2, dtype=torch.float64)
-            back[:, -1, 0] = deviation[rows]
-            back[:, :-1, 1] = white[:, :-1, 0] - white[:, :-1, 1:] @ beta
-            g, h = torch.linalg.solve_triangular(factor.mT, back, upper=True).unbind(-1)
-            left = by_variance[rows, None] * g - by_error[rows, None] * h
-            adjoint, own = block.adjoint(left, g), left * g
-            total = float(own.sum())
-            for i, (rho, slope) in enumerate(parts):
-                pull = torch.mv(block.squares, slope.mul_(adjoint)) * (weights[i] / ranges[i] ** 2)
-                out[i] -= 2 * float(pull @ form)
-                # The diagonal, where the correlation is one, is in the adjoint twice.
-                out[count + i] += weights[i] * (float(rho @ adjoint) - total)
-                out[2 * count + 1 : -1] += (slopes @ pull).numpy()
-            out[2 * count] += at.nugget * total
-            if block.errors is not None:
-                out[-1] -= float((own * block.errors).sum()) / at.sill
-        return Evaluation(value, sill, beta.numpy(), out)
+        ends = np.cumsum([len(p.deviation) for p in predictions])
+
+        def pull(number: int) -> Array:
+            rows = slice(ends[number - 1] if number else 0, ends[number])
+            block, told = self._blocks[number], done[number]
+            assert told is not None
+            return _pull(block, told, at, form, slopes, by_variance[rows], by_error[rows], beta)
+
+        out = sum(at_once(pull, range(len(done)), workers), nothing)
+        out[-1] += 0.5 * (n - square / sill)
+        return Evaluation(value, sill, beta, out)
 
     def maximise(
         self,
@@ -272,6 +285,7 @@ class VecchiaLikelihood:
         span: tuple[float, float],
         rounds: int = 40,
         inverse: Array | None = None,
+        workers: int = 1,
     ) -> Maximum:
         """Return the covariance of `shape` that maximises the likelihood.
 
@@ -283,6 +297,7 @@ class VecchiaLikelihood:
         span : smallest and largest range to consider.
         rounds : most steps of the quasi-Newton search.
         inverse : `Maximum.inverse` of a search of the same shape on other terms, to begin with.
+        workers : see `evaluate`.
         """
         count = len(shape.families)
         begin = _pack(start)
@@ -304,7 +319,7 @@ class VecchiaLikelihood:
             return _parameters(shape.families, _shapes(start), full)
 
         def objective(x: Array) -> tuple[float, Array]:
-            here = known[x.tobytes()] = self.evaluate(at(x))
+            here = known[x.tobytes()] = self.evaluate(at(x), workers=workers)
             return here.value / self._terms, here.gradient[free] / self._terms
 
         # A hundredth of a unit in a thousand terms: far below what a sample of them can tell.
@@ -328,6 +343,69 @@ class VecchiaLikelihood:
             tuple(dict.fromkeys(np.array(names)[free][edge].tolist())),
             end.inverse,
         )
+
+
+class _Told(NamedTuple):
+    """What a block of sets makes of parameters: correlations and slopes of each structure, and the predictions."""
+
+    parts: list[tuple[Array, Array]]
+    prediction: Prediction
+
+
+def _told(block: Triangles, at: Parameters, form: Array, gradient: bool) -> _Told | None:
+    """Return the predictions of a block of sets; None where a covariance matrix could not be factorised."""
+    shapes = at.shapes or (0.0,) * len(at.families)
+    parts = [
+        correlation(f, shape, form / r**2, block.squares, gradient)
+        for f, shape, r in zip(at.families, shapes, at.ranges, strict=True)
+    ]
+    kernel = parts[0][0]
+    for (rho, _), weight in zip(parts[1:], at.weights[1:], strict=True):
+        kernel = kernel + weight * rho
+    matrix = block.matrix(kernel)
+    diagonal = diagonals(matrix)
+    diagonal += at.nugget
+    if block.errors is not None:
+        diagonal += block.errors / at.sill
+    prediction = Prediction.of(matrix, block.data, gradient)
+    return None if prediction is None else _Told(parts, prediction)
+
+
+def _pull(
+    block: Triangles,
+    told: _Told,
+    at: Parameters,
+    form: Array,
+    slopes: Array,
+    by_variance: Array,
+    by_error: Array,
+    beta: Array,
+) -> Array:
+    """Return what a block of sets adds to the gradient (see `Evaluation`), the sill being followed by errors alone.
+
+    `by_variance` and `by_error` (n,) are the derivatives of the value by what remains unknown, and by the error, of
+    each set; `slopes` those of the quadratic form by the bends.
+    """
+    count = len(at.families)
+    out = np.zeros(2 * count + 4)
+    solved = told.prediction.solved
+    assert solved is not None
+    # With g the prediction-error filter and h = (K_nn^-1 y_n, 0): d(s^2) = g' dK g, dr = -h' dK g.
+    g, h = told.prediction.filter, solved @ np.concatenate([[1.0], -beta])
+    left = by_variance[:, None] * g
+    left[:, :-1] -= by_error[:, None] * h
+    adjoint, own = block.adjoint(left, g), left * g
+    total = float(own.sum())
+    for i, (rho, slope) in enumerate(told.parts):
+        pull = block.squares @ (slope * adjoint) * (at.weights[i] / at.ranges[i] ** 2)
+        out[i] = -2 * float(pull @ form)
+        # The diagonal, where the correlation is one, is in the adjoint twice.
+        out[count + i] = at.weights[i] * (float(rho @ adjoint) - total)
+        out[2 * count + 1 : -1] += slopes @ pull
+    out[2 * count] = at.nugget * total
+    if block.errors is not None:
+        out[-1] = -float((own * block.errors).sum()) / at.sill
+    return out
 
 
 def _families(covariance: Covariance) -> tuple[str, ...]:

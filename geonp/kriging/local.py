@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from geonp.kriging import arrays
+from geonp.kriging.arrays import cast, fetch, namespace
+from geonp.kriging.linalg import diagonals
 from geonp.kriging.neighbours import Index
 from geonp.kriging.points import Observations
 from geonp.kriging.solver import Solver
@@ -56,13 +57,13 @@ class Neighbourhoods:
     """
 
     index: Index
-    inside: Tensor
-    weight: Tensor
-    k: Tensor
-    cross: Tensor
-    columns: Tensor
-    wanted: Tensor
-    sill: Tensor | float
+    inside: arrays.Array
+    weight: arrays.Array
+    k: arrays.Array
+    cross: arrays.Array
+    columns: arrays.Array
+    wanted: arrays.Array
+    sill: arrays.Array | float
 
     @classmethod
     def of(cls, observations: Observations, index: Index, targets: Groups, solver: Solver) -> Neighbourhoods:
@@ -75,50 +76,50 @@ class Neighbourhoods:
         targets : B groups of m.
         solver : the covariance, and how it is solved.
         """
+        covariance, send = solver.covariance, solver.device.send
 
-        def cast(tensor: Tensor) -> Tensor:
-            return tensor.to(solver.dtype)
+        def rounded(array: arrays.Array) -> arrays.Array:
+            return cast(array, solver.dtype)
 
-        covariance, valid = solver.covariance, send(index >= 0, solver)
-        inside, index = cast(valid), np.maximum(index, 0)
-        weight = valid / valid.sum(1, keepdim=True)
-        x, g = send(observations.coords[index], solver), send(targets.coords, solver)
-        origin = (x * weight.unsqueeze(-1)).sum(1, keepdim=True)
-        near, there = x - origin, g - origin
+        there, index = send((index >= 0).astype(np.float64)), np.maximum(index, 0)
+        xp, inside, valid = namespace(there), rounded(there), there[..., None]
+        weight = there / there.sum(1)[:, None]
+        x, g = send(observations.coords[index]), send(targets.coords)
+        origin = (x * weight[..., None]).sum(1)[:, None]
+        near, away = x - origin, g - origin
         if covariance.metric == "euclidean":
-            # Subtracted before the cast: float32 then keeps short distances.
-            x, g = cast(near), cast(there)
-        k = cast(covariance(x, x)).mul_(inside[:, :, None]).mul_(inside[:, None, :])
-        noise = send(observations.noise[index], solver)
-        k.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, covariance.total_sill or 1.0))
-        cross = cast(covariance(x, g)).mul_(inside[:, :, None])
+            # Subtracted before the rounding: float32 then keeps short distances.
+            x, g = rounded(near), rounded(away)
+        k = rounded(covariance(x, x))
+        k *= inside[:, :, None]
+        k *= inside[:, None, :]
+        own = diagonals(k)
+        own += send(observations.noise[index]) * there + (covariance.total_sill or 1.0) * (1 - there)
+        cross = rounded(covariance(x, g))
+        cross *= inside[:, :, None]
 
-        scale = (near.abs() * valid.unsqueeze(-1)).amax((1, 2), keepdim=True).clamp_min(_TINY)
-        seen, wanted = send(observations.drift[index], solver), send(targets.drift, solver)
-        shift, spread = standardiser(seen, valid.double())
-        f = drift_columns(solver.kind, cast(near / scale), cast((seen - shift) / spread), inside)
-        columns = drift_columns(solver.kind, cast(there / scale), cast((wanted - shift) / spread))
-        sill: Tensor | float = covariance.sill
+        scale = xp.clip(xp.max(xp.abs(near) * valid, axis=(1, 2), keepdims=True), min=_TINY)
+        seen, wanted = send(observations.drift[index]), send(targets.drift)
+        shift, spread = standardiser(seen, there)
+        f = drift_columns(solver.kind, rounded(near / scale), rounded((seen - shift) / spread), inside)
+        columns = drift_columns(solver.kind, rounded(away / scale), rounded((wanted - shift) / spread))
+        sill: arrays.Array | float = covariance.sill
         if targets.averaged:
-            cross, columns = cross.mean(2, keepdim=True), columns.mean(1, keepdim=True)
-            sill = cast(covariance(g, g)).mean((1, 2)).unsqueeze(1)
+            cross, columns = cross.mean(2)[..., None], columns.mean(1)[:, None]
+            sill = rounded(covariance(g, g)).mean((1, 2))[:, None]
         return cls(index, inside, weight, k, cross, f, columns, sill)
 
-    def centred(self, values: Array, solver: Solver) -> tuple[Tensor, Tensor]:
+    def centred(self, values: Array, solver: Solver) -> tuple[arrays.Array, arrays.Array]:
         """Return the values (..., N) of the neighbourhoods less their means, (..., B, n), and these (..., B, 1).
 
         The mean of simple kriging is the known one.
         """
-        z = send(values[..., self.index], solver).double()
-        centre = torch.full_like(z[..., :1], solver.mean)
-        if solver.kind != "simple":
-            centre = (z * self.weight).sum(-1, keepdim=True)
-        return (z - centre).to(solver.dtype) * self.inside, centre
-
-
-def send(array: NDArray[np.generic], solver: Solver) -> Tensor:
-    """Return an array as a tensor on the solver's device."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(solver.device)
+        z = solver.device.send(values[..., self.index].astype(np.float64))
+        if solver.kind == "simple":
+            centre = namespace(z).full_like(z[..., :1], solver.mean)
+        else:
+            centre = (z * self.weight).sum(-1)[..., None]
+        return cast(z - centre, solver.dtype) * self.inside, centre
 
 
 def each_group(
@@ -173,7 +174,7 @@ def krige_groups(
         ready = Neighbourhoods.of(observations, index, some, solver)
         z, centre = ready.centred(observations.values, solver)
         m, v = System.factorise(ready.k, z, ready.columns).predict(ready.cross, ready.wanted, ready.sill)
-        return (m.double() + centre).cpu().numpy(), v.double().cpu().numpy()
+        return fetch(cast(m, "float64") + centre), fetch(v)
 
     for part, (m, v) in each_group(near, targets, solver, 0, krige):
         mean[part], variance[part] = m, v

@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -31,7 +30,7 @@ _CHUNK = 4096
 def embed(coords: Array, covariance: Covariance) -> Array:
     """Return positions (N, 2 or 3) in which the strongest structure is isotropic: where near is near."""
     strongest = max(covariance.structures, key=lambda s: s.sill)
-    return np.asarray(covariance.embed(torch.from_numpy(np.ascontiguousarray(coords)), strongest).numpy())
+    return np.asarray(covariance.embed(coords, strongest))
 
 
 @dataclass(frozen=True, slots=True)

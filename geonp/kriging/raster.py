@@ -80,7 +80,7 @@ class RasterKriging:
         """Return the memory in bytes that kriging takes at its peak in windows of `window` pixels a side."""
         kept = _BYTES_KEPT * len(self.survey.values)
         if self.exact:
-            n, itemsize = self.survey.observed, self.solver.dtype.itemsize
+            n, itemsize = self.survey.observed, self.solver.itemsize
             return (
                 kept + bytes_of_exact(n, itemsize) + bytes_needed(n, math.prod(EXACT_LAYOUT.tile), itemsize)
             )
@@ -102,7 +102,7 @@ class RasterKriging:
         """Whether one system of all observations is solved."""
         n, pixels = self.survey.observed, self.shape[0] * self.shape[1]
         small = n <= _EXACT_OBSERVATIONS and n * n * pixels <= _EXACT_WORK
-        fits = bytes_of_exact(n, self.solver.dtype.itemsize) <= self.solver.memory
+        fits = bytes_of_exact(n, self.solver.itemsize) <= self.solver.memory
         return self.survey.complete and small and fits
 
     @property
@@ -173,7 +173,7 @@ class RasterKriging:
         lonely = np.zeros_like(board.holes)
         for here, counts in self._sorted(board, lonely):
             found = krige_tiles(board.canvas, here.layout, here.rows, here.cols, counts, self.solver)
-            board.put(here, *(a.cpu().numpy() for a in found))
+            board.put(here, *found)
         if lonely.any():
             self._fill_lonely(board, lonely, given, spacing)
         return board.result(wanted)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 
 from geonp.errors import InputError, UsageError
 from geonp.kriging.conditioning import Array
@@ -123,4 +122,4 @@ class Sample:
 
 def positions(coords: Array, metric: str) -> Array:
     """Return positions whose Euclidean distance is meant: the coordinates, or points of the sphere in space."""
-    return on_sphere(torch.from_numpy(coords)).numpy() if metric == "great-circle" else coords
+    return on_sphere(coords) if metric == "great-circle" else coords

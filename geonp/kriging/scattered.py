@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from geonp.errors import GeonpWarning, InputError, UsageError
+from geonp.kriging.arrays import Device
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.exact import Exact, Frame, require_rank
 from geonp.kriging.fit import fit_covariance
@@ -24,7 +24,7 @@ from geonp.kriging.points import (
     error_variances,
     warn_of_units,
 )
-from geonp.kriging.solver import Solver, choose_device
+from geonp.kriging.solver import Solver
 from geonp.kriging.trend import Kind, check_kind
 
 Array = NDArray[np.float64]
@@ -62,8 +62,7 @@ class Options:
         """
         if self.dtype not in ("float64", "float32"):
             raise UsageError(f"dtype is 'float64' or 'float32', got {self.dtype!r}")
-        device, dtype = choose_device(self.device), getattr(torch, self.dtype)
-        return Solver(covariance, kind, mean, dtype, device, self.memory)
+        return Solver(covariance, kind, mean, self.dtype, Device.called(self.device), self.memory)
 
 
 class Kriged(NamedTuple):

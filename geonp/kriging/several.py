@@ -12,13 +12,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from geonp.kriging import arrays
+from geonp.kriging.arrays import fetch, namespace
 from geonp.kriging.blend import Blend
 from geonp.kriging.board import Board, Pixels, Tiles
 from geonp.kriging.exact import Exact
+from geonp.kriging.linalg import forward, solve
 from geonp.kriging.local import Groups, Neighbourhoods, each_group
 from geonp.kriging.neighbours import Index
 from geonp.kriging.points import Observations
@@ -27,7 +28,7 @@ from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block
 from geonp.kriging.system import System
 from geonp.kriging.threads import each
-from geonp.kriging.tiles import Canvas, Lags, factorise
+from geonp.kriging.tiles import Canvas, Lags, centred, factorise
 
 Array = NDArray[np.float64]
 Layers = NDArray[np.float32]
@@ -86,13 +87,13 @@ class Several(RasterKriging):
         found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
         values = everywhere()
         centre = values.mean(1) if self.solver.kind != "simple" else np.full(len(values), self.solver.mean)
-        z = frame.send((values - centre[:, None]).T).to(self.solver.dtype)[None]
+        z = frame.send((values - centre[:, None]).T)[None]
         for i, place in enumerate(board.pixels(tiles)):
             covariates = given.covariates(*place.astype(np.int64).T)
             cross = frame.covariance(system.observations.coords, place * self.spacing)[None]
             columns = frame.columns(place * self.spacing, covariates)[None]
             means, variance = _predict(system.system, z, cross, columns, self.solver.covariance.sill)
-            here = np.concatenate([means[0].double().cpu().numpy() + centre[:, None], variance.cpu().numpy()])
+            here = np.concatenate([fetch(means)[0] + centre[:, None], fetch(variance)])
             _put(found, tiles.pick(np.arange(len(tiles)) == i), here[:, None])
         return np.asarray(found[:, *wanted.within(board.row, board.col)])
 
@@ -100,7 +101,7 @@ class Several(RasterKriging):
         self, given: Block, layers: Layers, everywhere: Everywhere, wanted: Pixels, holes: Mask
     ) -> Array:
         board = Board.of(given, wanted, holes, self.layout, self.shape, self.spacing, self.solver.device)
-        canvas = board.fields(given, layers)
+        canvas = board.fields(given, layers, self.solver.device)
         found = np.full((len(layers) + 1, *board.holes.shape), np.nan)
         lonely = np.zeros_like(board.holes)
         for some in self._sorted(board, lonely):
@@ -143,24 +144,24 @@ def _put(found: Array, tiles: Tiles, here: Array) -> None:
         Board.cells(store, tiles.layout)[tiles.rows, :, tiles.cols] = value.reshape(-1, *tiles.layout.tile)
 
 
-def _predict(system: System, z: Tensor, cross: Tensor, f: Tensor, sill: float) -> tuple[Tensor, Tensor]:
+def _predict(
+    system: System, z: arrays.Array, cross: arrays.Array, f: arrays.Array, sill: float
+) -> tuple[arrays.Array, arrays.Array]:
     """Return means (B, R, m) and variance (B, m) of fields whose observations are `z` (B, n, R).
 
     The equations are those of `geonp.kriging.system`; the drift's coefficients are estimated in every field.
     """
-    white = torch.linalg.solve_triangular(system.lower, z, upper=False)
-    weights = torch.linalg.solve_triangular(system.lower, cross, upper=False)
-    variance = (sill - weights.square().sum(-2)).clamp_min(0)
+    white, weights = forward(system.lower, z), forward(system.lower, cross)
+    variance = namespace(cross).clip(sill - (weights * weights).sum(-2), min=0)
     if not f.shape[-1]:
         return white.mT @ weights, variance
-    trend = torch.cholesky_solve(system.drift.mT @ white, system.gram)
+    trend = solve(system.gram, system.drift.mT @ white)
     means = (white - system.drift @ trend).mT @ weights + (f @ trend).mT
     missing = f.mT - system.drift.mT @ weights
-    unknown = torch.linalg.solve_triangular(system.gram, missing, upper=False).square().sum(-2)
-    return means, variance + unknown
+    return means, variance + (forward(system.gram, missing) ** 2).sum(-2)
 
 
-def _krige_tiles(canvas: Canvas, values: Tensor, some: Sorted, solver: Solver, found: Array) -> None:
+def _krige_tiles(canvas: Canvas, values: arrays.Array, some: Sorted, solver: Solver, found: Array) -> None:
     """Krige every pixel of some tiles in all fields `values` (R, H, W), into `found`."""
     tiles, counts = some
     layout, pixels = tiles.layout, math.prod(tiles.layout.tile)
@@ -169,23 +170,26 @@ def _krige_tiles(canvas: Canvas, values: Tensor, some: Sorted, solver: Solver, f
 
     def run(job: tuple[int, Index]) -> tuple[Index, Array]:
         size, part = job
-        row, col, count = (
-            torch.from_numpy(a[part]).to(solver.device) for a in (tiles.rows, tiles.cols, counts)
+        batch = factorise(
+            canvas, layout, lags, solver, size, tiles.rows[part], tiles.cols[part], counts[part]
         )
-        batch = factorise(canvas, layout, lags, solver, size, row, col, count)
-        cell = batch.cell.expand(len(values), *batch.cell.shape)
-        z = canvas.windows(values, layout, row, col).gather(2, cell).double() * batch.valid
-        if solver.kind == "simple":
-            centre = torch.full_like(z[..., :1], solver.mean)
-        else:
-            centre = z.sum(2, keepdim=True) / count[:, None]
-        z = ((z - centre) * batch.valid).to(solver.dtype).permute(1, 2, 0)
-        means, variance = _predict(batch.system, z, batch.cross, batch.drift, solver.covariance.sill)
-        layers = means.permute(1, 0, 2).double() + centre
-        return part, torch.cat([layers, variance.double()[None]]).cpu().numpy()
+        z, centre = centred(values, batch.pixels, batch.valid, solver)
+        means, variance = _predict(batch.system, _last(z), batch.cross, batch.drift, solver.covariance.sill)
+        return part, _stacked(means, centre, variance)
 
     for part, here in each(run, jobs, solver.device):
         _put(found, tiles.pick(np.isin(np.arange(len(tiles)), part)), here)
+
+
+def _last(z: arrays.Array) -> arrays.Array:
+    """Return fields (R, B, n) as right-hand sides (B, n, R)."""
+    return namespace(z).moveaxis(z, 0, -1)
+
+
+def _stacked(means: arrays.Array, centre: arrays.Array, variance: arrays.Array) -> Array:
+    """Return means (B, R, m) of fields centred at (R, B, 1), and last the variance (B, m): (R + 1, B, m)."""
+    layers = np.moveaxis(fetch(means), 1, 0) + fetch(centre)
+    return np.concatenate([layers, fetch(variance)[None]])
 
 
 def _krige_groups(
@@ -211,11 +215,8 @@ def _krige_groups(
         ready = Neighbourhoods.of(observations, index, some, solver)
         z, centre = ready.centred(values, solver)
         system = System.factorise(ready.k, z[0], ready.columns)
-        means, variance = _predict(
-            system, z.permute(1, 2, 0), ready.cross, ready.wanted, solver.covariance.sill
-        )
-        both = torch.cat([means.permute(1, 0, 2).double() + centre, variance.double()[None]])
-        return np.asarray(both.cpu().numpy())
+        means, variance = _predict(system, _last(z), ready.cross, ready.wanted, solver.covariance.sill)
+        return _stacked(means, centre, variance)
 
     for part, here in each_group(near, targets, solver, len(values), krige):
         found[:, part] = here

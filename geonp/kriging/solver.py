@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from geonp.errors import UsageError
+from geonp.kriging.arrays import PROCESSOR, Device
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.system import batch_size
+from geonp.kriging.threads import available
 from geonp.kriging.trend import Kind
 
 Index = NDArray[np.int64]
 
-_CPU = torch.device("cpu")
 _BUCKET = 8
 """Systems are padded to multiples of this: few shapes, little padding."""
 _CACHE = 48 << 20
@@ -41,23 +41,28 @@ class Solver:
     covariance: Covariance
     kind: Kind = "ordinary"
     mean: float = 0.0
-    dtype: torch.dtype = torch.float64
-    device: torch.device = _CPU
+    dtype: Literal["float64", "float32"] = "float64"
+    device: Device = PROCESSOR
     memory: int = 1 << 30
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return np.dtype(self.dtype).itemsize
 
     @property
     def workers(self) -> int:
         """Batches that are solved at a time."""
-        return torch.get_num_threads() if self.device.type == "cpu" else 1
+        return available() if self.device.processor else 1
 
     @property
     def working_memory(self) -> int:
         """Bytes that all batches solved at a time may take."""
-        return min(self.memory, _CACHE * self.workers) if self.device.type == "cpu" else self.memory
+        return min(self.memory, _CACHE * self.workers) if self.device.processor else self.memory
 
     def batch(self, observations: int, targets: int) -> int:
         """Return how many systems of this size are solved together."""
-        return batch_size(observations, targets, self.dtype.itemsize, self.working_memory // self.workers)
+        return batch_size(observations, targets, self.itemsize, self.working_memory // self.workers)
 
     def batches(self, counts: Index, targets: int) -> list[tuple[int, Index]]:
         """Return how many rows the systems of each batch have, and which systems (of `counts`) it holds.
@@ -74,21 +79,3 @@ class Solver:
             step = self.batch(size, targets)
             found.extend((size, group[start : start + step]) for start in range(0, len(group), step))
         return found
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device called `name`; "auto" is a GPU where there is one.
-
-    Raises
-    ------
-    UsageError
-        If there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return _CPU
-    if name.split(":")[0] == "cuda" and torch.cuda.is_available():
-        return torch.device(name)
-    found = "cpu, cuda" if torch.cuda.is_available() else "cpu alone"
-    raise UsageError(f"there is no device {name!r} here ({found}); use device='auto' for the best there is")

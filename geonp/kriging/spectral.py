@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import itj0y0, jv
 
@@ -64,9 +63,8 @@ class Spectral:
             radius = _radii(structure, share)
             turn = rng.permutation(np.arange(WAVES) + rng.random(WAVES)) * (2 * math.pi / WAVES)
             wave = radius[:, None] * np.stack([np.sin(turn), np.cos(turn)], 1)
-            axes = torch.eye(2, dtype=torch.float64)
             # The structure is isotropic in embedded coordinates e = p A, and e.w = p.(A w).
-            places.append(wave @ covariance.embed(axes, structure).numpy().T * np.array(spacing))
+            places.append(wave @ covariance.embed(np.eye(2), structure).T * np.array(spacing))
             phases.append(rng.uniform(0, 2 * math.pi, WAVES))
             heights.append(np.full(WAVES, math.sqrt(2 * structure.variance / WAVES)))
         return cls(np.concatenate(places), np.concatenate(phases), np.concatenate(heights))

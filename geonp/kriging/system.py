@@ -21,10 +21,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from geonp.errors import InputError
+from geonp.kriging.arrays import Array, namespace
+from geonp.kriging.linalg import back, cholesky, diagonals, forward, inverse_diagonal, solve
 
 _WEAK_PRIOR = 1e-9
 """Precision, against the data's own, of the prior on drift coefficients beyond the mean."""
@@ -43,14 +41,14 @@ class System:
     trend : (B, p), beta.
     """
 
-    lower: Tensor
-    data: Tensor
-    drift: Tensor
-    gram: Tensor
-    trend: Tensor
+    lower: Array
+    data: Array
+    drift: Array
+    gram: Array
+    trend: Array
 
     @classmethod
-    def factorise(cls, k: Tensor, z: Tensor, f: Tensor) -> System:
+    def factorise(cls, k: Array, z: Array, f: Array) -> System:
         """Factorise covariances `k` (B, n, n) of the observations `z` (B, n) with drift `f` (B, n, p).
 
         A drift that the observations of a neighbourhood cannot tell (fewer of them than columns, points on a
@@ -63,18 +61,17 @@ class System:
             If a covariance is not positive definite and stays so after jitter.
         """
         lower = cholesky(k)
-        white = torch.linalg.solve_triangular(lower, torch.cat([z.unsqueeze(-1), f], -1), upper=False)
+        white = forward(lower, namespace(f).concat([z[..., None], f], axis=-1))
         data, drift = white[..., 0], white[..., 1:]
         square = drift.mT @ drift
         if f.shape[-1] > 1:
-            vague = _WEAK_PRIOR * square[..., 0, 0].unsqueeze(-1).expand(square.shape[:-1]).clone()
-            vague[..., 0] = 0
-            square.diagonal(dim1=-2, dim2=-1).add_(vague)
+            extra = diagonals(square)[..., 1:]
+            extra += _WEAK_PRIOR * square[..., 0, 0, None]
         gram = cholesky(square) if f.shape[-1] else square
-        trend = _solve(gram, drift.mT @ data.unsqueeze(-1)).squeeze(-1)
-        return cls(lower, data - (drift @ trend.unsqueeze(-1)).squeeze(-1), drift, gram, trend)
+        trend = solve(gram, drift.mT @ data[..., None])[..., 0]
+        return cls(lower, data - (drift @ trend[..., None])[..., 0], drift, gram, trend)
 
-    def predict(self, k: Tensor, f: Tensor, sill: Tensor | float) -> tuple[Tensor, Tensor]:
+    def predict(self, k: Array, f: Array, sill: Array | float) -> tuple[Array, Array]:
         """Return mean and variance (B, m) of the latent field at m targets.
 
         Parameters
@@ -83,60 +80,24 @@ class System:
         f : (B, m, p) or (1, m, p), drift at the targets.
         sill : covariance of a target with itself, a number or (B, m).
         """
-        weights = torch.linalg.solve_triangular(self.lower, k, upper=False)
-        mean = (self.data.unsqueeze(-2) @ weights).squeeze(-2)
-        explained = weights.square().sum(-2)
+        xp, weights = namespace(k), forward(self.lower, k)
+        mean = (self.data[..., None, :] @ weights)[..., 0, :]
+        left = xp.clip(sill - (weights * weights).sum(-2), min=0)
         if not self.trend.shape[-1]:
-            return mean, (sill - explained).clamp_min(0)
-        mean = mean + (f @ self.trend.unsqueeze(-1)).squeeze(-1)
+            return mean, left
+        mean = mean + (f @ self.trend[..., None])[..., 0]
         missing = f.mT - self.drift.mT @ weights
-        unknown = torch.linalg.solve_triangular(self.gram, missing, upper=False).square().sum(-2)
-        return mean, (sill - explained).clamp_min(0) + unknown
+        return mean, left + (forward(self.gram, missing) ** 2).sum(-2)
 
-    def leave_one_out(self) -> tuple[Tensor, Tensor]:
+    def leave_one_out(self) -> tuple[Array, Array]:
         """Return residuals z_i - prediction without i, and their variances (as observations), (B, n)."""
-        diagonal = torch.cholesky_inverse(self.lower).diagonal(dim1=-2, dim2=-1)
-        back = torch.cat([self.data.unsqueeze(-1), self.drift], -1)
-        back = torch.linalg.solve_triangular(self.lower.mT, back, upper=True)
+        xp, diagonal = namespace(self.lower), inverse_diagonal(self.lower)
+        both = back(self.lower, xp.concat([self.data[..., None], self.drift], axis=-1))
         if self.trend.shape[-1]:
-            spread = torch.linalg.solve_triangular(self.gram, back[..., 1:].mT, upper=False).square().sum(-2)
-            diagonal = (diagonal - spread).clamp_min(torch.finfo(diagonal.dtype).eps * diagonal.amax())
-        return back[..., 0] / diagonal, 1 / diagonal
-
-
-def cholesky(k: Tensor) -> Tensor:
-    """Return lower Cholesky factors of `k` (B, n, n); only those that fail are tried again with jitter.
-
-    Raises
-    ------
-    InputError
-        If a matrix fails with a jitter of 1 % of its largest diagonal element too.
-    """
-    lower: Tensor
-    lower, info = torch.linalg.cholesky_ex(k)
-    failed = torch.nonzero(info, as_tuple=True)
-    jitter = torch.finfo(k.dtype).eps * 64
-    while len(failed[0]):
-        if jitter > 1e-2 or not bool(torch.isfinite(k[failed]).all()):
-            raise InputError(
-                f"the covariance of {len(failed[0])} neighbourhood(s) of {k.shape[-1]} points is not positive "
-                "definite: check that coordinates and errors are finite, or give the covariance a nugget"
-            )
-        part = k[failed]
-        diagonal = part.diagonal(dim1=-2, dim2=-1)
-        diagonal.add_(jitter * diagonal.amax(-1, keepdim=True))
-        fixed, info = torch.linalg.cholesky_ex(part)
-        done = info == 0
-        lower[tuple(axis[done] for axis in failed)] = fixed[done]
-        failed = tuple(axis[~done] for axis in failed)
-        jitter *= 10
-    return lower
-
-
-def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    if not gram.shape[-1]:
-        return right
-    return torch.cholesky_solve(right, gram)
+            spread = (forward(self.gram, both[..., 1:].mT) ** 2).sum(-2)
+            least = float(xp.finfo(diagonal.dtype).eps * diagonal.max())
+            diagonal = xp.clip(diagonal - spread, min=least)
+        return both[..., 0] / diagonal, 1 / diagonal
 
 
 def bytes_needed(observations: int, targets: int, itemsize: int) -> int:

@@ -16,17 +16,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from torch import Tensor
 
+from geonp.kriging.arrays import Array, cast, fetch, look_up, namespace, places
 from geonp.kriging.layout import Layout
+from geonp.kriging.linalg import diagonals
 from geonp.kriging.solver import Solver
 from geonp.kriging.system import System
 from geonp.kriging.threads import each
 from geonp.kriging.trend import drift_columns, standardiser
 
 Index = NDArray[np.int64]
+Doubles = NDArray[np.float64]
 Result = TypeVar("Result")
 
 
@@ -44,19 +46,40 @@ class Canvas:
     errors : (H, W), error variance of every observation beside the nugget, or None.
     """
 
-    values: Tensor
-    seen: Tensor
+    values: Array
+    seen: Array
     margin: tuple[int, int]
     spacing: tuple[float, float]
-    covariates: Tensor | None = None
-    errors: Tensor | None = None
+    covariates: Array | None = None
+    errors: Array | None = None
 
-    def windows(self, array: Tensor, layout: Layout, rows: Tensor, cols: Tensor) -> Tensor:
+    def windows(self, array: Array, layout: Layout, rows: Array, cols: Array) -> Array:
         """Return the pixels (..., B, cells) of `array` (..., H, W) in tiles and their halos."""
         (wy, wx), (ty, tx) = layout.window, layout.tile
-        top, left = self.margin[0] - layout.halo[0], self.margin[1] - layout.halo[1]
-        array = array[..., top:, left:].unfold(-2, wy, ty).unfold(-2, wx, tx)
-        return array[..., rows, cols, :, :].flatten(-2)
+        top, left = self._corner(layout)
+        array = array[..., top:, left:]
+        if isinstance(array, np.ndarray):
+            array = sliding_window_view(array, (wy, wx), (-2, -1))[..., ::ty, ::tx, :, :]
+        else:
+            array = array.unfold(-2, wy, ty).unfold(-2, wx, tx)
+        found = array[..., rows, cols, :, :]
+        return found.reshape(*found.shape[:-2], wy * wx)
+
+    def pixels(self, layout: Layout, rows: Array, cols: Array, cell: Array) -> Array:
+        """Return the flat index (B, n) of some cells (B, n) of tiles and their halos."""
+        (ty, tx), (top, left), width = layout.tile, self._corner(layout), layout.window[1]
+        y = (rows * ty + top)[:, None] + cell // width
+        x = (cols * tx + left)[:, None] + cell % width
+        return y * self.seen.shape[1] + x
+
+    @staticmethod
+    def at(array: Array, pixels: Array) -> Array:
+        """Return the pixels (..., B, n) of `array` (..., H, W), by their flat index."""
+        return array.reshape(*array.shape[:-2], -1)[..., pixels]
+
+    def _corner(self, layout: Layout) -> tuple[int, int]:
+        """Return where the window of the first tile begins."""
+        return self.margin[0] - layout.halo[0], self.margin[1] - layout.halo[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +90,7 @@ class Batch:
     ----------
     system : the factorised systems.
     cell : (B, n), index of every observation in its window; 0 in padding.
+    pixels : (B, n), their flat index in the canvas.
     valid : (B, n), whether a row is an observation.
     centre : (B, 1), what was subtracted from the values.
     cross : (B, n, m), covariances with the pixels of the tile.
@@ -74,16 +98,17 @@ class Batch:
     """
 
     system: System
-    cell: Tensor
-    valid: Tensor
-    centre: Tensor
-    cross: Tensor
-    drift: Tensor
+    cell: Array
+    pixels: Array
+    valid: Array
+    centre: Array
+    cross: Array
+    drift: Array
 
 
 def krige_tiles(
     canvas: Canvas, layout: Layout, rows: Index, cols: Index, counts: Index, solver: Solver
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Array, Array]:
     """Krige every pixel of some tiles.
 
     Parameters
@@ -96,41 +121,41 @@ def krige_tiles(
 
     Returns
     -------
-    tuple of Tensor
+    tuple of array
         Mean and variance of the latent field, (N, tile rows, tile columns), float64.
     """
-    mean = torch.empty(len(rows), math.prod(layout.tile), dtype=torch.float64, device=solver.device)
-    variance = torch.empty_like(mean)
+    mean = np.empty((len(rows), math.prod(layout.tile)))
+    variance = np.empty_like(mean)
     sill = solver.covariance.sill
 
-    def krige(batch: Batch) -> tuple[Tensor, Tensor]:
+    def krige(batch: Batch) -> tuple[Doubles, Doubles]:
         m, v = batch.system.predict(batch.cross, batch.drift, sill)
-        return m.double() + batch.centre, v.double()
+        return fetch(cast(m, "float64") + batch.centre), fetch(v)
 
     for where, (m, v) in _batches(canvas, layout, rows, cols, counts, solver, krige):
         mean[where], variance[where] = m, v
-    return mean.view(-1, *layout.tile), variance.view(-1, *layout.tile)
+    return mean.reshape(-1, *layout.tile), variance.reshape(-1, *layout.tile)
 
 
 def leave_one_out_tiles(
     canvas: Canvas, layout: Layout, rows: Index, cols: Index, counts: Index, solver: Solver
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Array, Array]:
     """Return leave-one-out residuals and their variances (of an observation) at the pixels of some tiles.
 
     Parameters are those of `krige_tiles`. Both results are (N, tile rows, tile columns), NaN where nothing
     is observed.
     """
     (wy, wx), (hy, hx), (ty, tx) = layout.window, layout.halo, layout.tile
-    both = torch.full((2, len(rows), wy * wx), torch.nan, dtype=torch.float64, device=solver.device)
+    both = np.full((2, len(rows), wy * wx), np.nan)
 
-    def leave_out(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        tile, place = batch.valid.nonzero(as_tuple=True)
-        found = torch.stack(batch.system.leave_one_out()).double()
-        return tile, batch.cell[tile, place], found[:, tile, place]
+    def leave_out(batch: Batch) -> tuple[Index, Index, Doubles]:
+        tile, place = np.nonzero(fetch(batch.valid))
+        found = np.stack([fetch(a) for a in batch.system.leave_one_out()])
+        return tile, fetch(batch.cell)[tile, place], found[:, tile, place]
 
     for where, (tile, cell, found) in _batches(canvas, layout, rows, cols, counts, solver, leave_out):
         both[:, where[tile], cell] = found
-    inner = both.view(2, -1, wy, wx)[..., hy : hy + ty, hx : hx + tx]
+    inner = both.reshape(2, -1, wy, wx)[..., hy : hy + ty, hx : hx + tx]
     return inner[0], inner[1]
 
 
@@ -142,16 +167,13 @@ def _batches(
     counts: Index,
     solver: Solver,
     work: Callable[[Batch], Result],
-) -> Iterator[tuple[Tensor, Result]]:
+) -> Iterator[tuple[Index, Result]]:
     """Yield what `work` makes of every batch of tiles, and which tiles those are."""
     lags = Lags.of(layout, canvas.spacing, solver)
 
-    def run(job: tuple[int, Index]) -> tuple[Tensor, Result]:
+    def run(job: tuple[int, Index]) -> tuple[Index, Result]:
         size, part = job
-        where, row, col, count = (
-            torch.from_numpy(a).to(solver.device) for a in (part, rows[part], cols[part], counts[part])
-        )
-        return where, work(factorise(canvas, layout, lags, solver, size, row, col, count))
+        return part, work(factorise(canvas, layout, lags, solver, size, rows[part], cols[part], counts[part]))
 
     yield from each(run, solver.batches(counts, math.prod(layout.tile)), solver.device)
 
@@ -162,9 +184,9 @@ def factorise(
     lags: Lags,
     solver: Solver,
     size: int,
-    rows: Tensor,
-    cols: Tensor,
-    counts: Tensor,
+    rows: Index,
+    cols: Index,
+    counts: Index,
 ) -> Batch:
     """Return tiles whose systems are padded to one size, factorised.
 
@@ -176,57 +198,91 @@ def factorise(
     rows, cols : (B,), which tiles, counted from the canvas's first one.
     counts : (B,), observations in each tile and its halo, 1 to `size`.
     """
-    tile, at = canvas.windows(canvas.seen, layout, rows, cols).nonzero(as_tuple=True)
-    rank = torch.arange(len(tile), device=tile.device) - (counts.cumsum(0) - counts)[tile]
-    cell = torch.zeros(len(rows), size, dtype=torch.int64, device=solver.device)
+    full = bool((counts == size).all())
+    rows, cols, counts = (solver.device.send(a) for a in (rows, cols, counts))
+    xp = namespace(counts)
+    tile, at = xp.nonzero(canvas.windows(canvas.seen, layout, rows, cols))
+    first = counts.cumsum(0) - counts
+    rank = xp.arange(len(tile), device=counts.device) - first[tile]
+    cell = xp.zeros((len(rows), size), dtype=xp.int64, device=counts.device)
     cell[tile, rank] = at
-    valid = torch.arange(size, device=solver.device) < counts[:, None]
+    valid = xp.arange(size, device=counts.device) < counts[:, None]
 
-    z = canvas.windows(canvas.values, layout, rows, cols).gather(1, cell).double()
-    if solver.kind == "simple":
-        centre = torch.full_like(z[:, :1], solver.mean)
-    else:
-        centre = (z * valid).sum(1, keepdim=True) / counts[:, None]
-    z = ((z - centre) * valid).to(solver.dtype)
-
+    pixels = canvas.pixels(layout, rows, cols, cell)
+    z, centre = centred(canvas.values, pixels, valid, solver)
     k = lags.between(cell)
     cross = lags.towards(cell)
-    noise = torch.full_like(z, solver.covariance.nugget)
+    noise = xp.full_like(z, solver.covariance.nugget)
     if canvas.errors is not None:
-        noise += canvas.windows(canvas.errors, layout, rows, cols).gather(1, cell)
-    if not bool(valid.all()):
-        inside = valid.to(solver.dtype)
+        noise += canvas.at(canvas.errors, pixels)
+    if not full:
+        inside = cast(valid, solver.dtype)
         k *= inside[:, :, None]
         k *= inside[:, None, :]
         cross *= inside[:, :, None]
-        noise = torch.where(valid, noise, solver.covariance.total_sill or 1.0)
-    k.diagonal(dim1=1, dim2=2).add_(noise)
+        noise = noise * inside + (solver.covariance.total_sill or 1.0) * (1 - inside)
+    diagonal = diagonals(k)
+    diagonal += noise
 
-    f, drift = _drift(canvas, layout, solver, rows, cols, cell, valid)
-    return Batch(System.factorise(k, z, f), cell, valid, centre, cross, drift)
+    wanted = solver.device.send(layout.pixels)[None]
+    f, drift = _drift(
+        canvas, layout, solver, (cell, pixels, valid), (wanted, canvas.pixels(layout, rows, cols, wanted))
+    )
+    return Batch(System.factorise(k, z, f), cell, pixels, valid, centre, cross, drift)
+
+
+def centred(values: Array, pixels: Array, valid: Array, solver: Solver) -> tuple[Array, Array]:
+    """Return the observations (..., B, n) of fields less their means, and these means (..., B, 1).
+
+    The mean of simple kriging is the known one.
+
+    Parameters
+    ----------
+    values : (..., H, W), the fields on the canvas.
+    pixels, valid : (B, n), see `Batch`.
+    solver : says which kind of kriging it is, and how precise.
+    """
+    z = cast(Canvas.at(values, pixels), "float64")
+    if solver.kind == "simple":
+        centre = namespace(z).full_like(z[..., :1], solver.mean)
+    else:
+        centre = ((z * valid).sum(-1) / valid.sum(-1))[..., None]
+    return cast((z - centre) * valid, solver.dtype), centre
 
 
 def _drift(
-    canvas: Canvas, layout: Layout, solver: Solver, rows: Tensor, cols: Tensor, cell: Tensor, valid: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the drift columns of the observations (B, n, p) and of the tile's pixels (B or 1, m, p)."""
-    (wy, wx) = layout.window
-    inside, pixels = valid.to(solver.dtype), layout.pixels(cell.device)
-    half = torch.tensor([wy / 2, wx / 2], dtype=solver.dtype, device=cell.device)
-    there = (torch.stack([cell // wx, cell % wx], -1) + 0.5) / half - 1
-    here = ((torch.stack([pixels // wx, pixels % wx], -1) + 0.5) / half - 1)[None]
+    canvas: Canvas,
+    layout: Layout,
+    solver: Solver,
+    seen: tuple[Array, Array, Array],
+    wanted: tuple[Array, Array],
+) -> tuple[Array, Array]:
+    """Return the drift columns of the observations (B, n, p) and of the tile's pixels (B or 1, m, p).
+
+    `seen` are cell, pixels and valid of the observations (`Batch`), `wanted` cell (1, m) and pixels (B, m) of the tile.
+    """
+    (cell, pixels, valid), (wy, wx) = seen, layout.window
+    xp, inside = namespace(cell), cast(valid, solver.dtype)
+
+    def offsets(cell: Array) -> Array:
+        y, x = (cast(part, solver.dtype) for part in (cell // wx, cell % wx))
+        return xp.stack([(y + 0.5) / (wy / 2) - 1, (x + 0.5) / (wx / 2) - 1], axis=-1)
+
+    there, here = offsets(cell), offsets(wanted[0])
     if canvas.covariates is None:
         none = there[..., :0]
         return (
             drift_columns(solver.kind, there, none, inside),
             drift_columns(solver.kind, here, here[..., :0]),
         )
-    window = canvas.windows(canvas.covariates, layout, rows, cols).movedim(0, -1).double()
-    seen = window.gather(1, cell[..., None].expand(-1, -1, window.shape[-1]))
-    mean, spread = standardiser(seen, valid.double())
-    seen, wanted = ((a - mean).div(spread).to(solver.dtype) for a in (seen, window[:, pixels]))
-    here = here.expand(len(cell), -1, -1)
-    return drift_columns(solver.kind, there, seen, inside), drift_columns(solver.kind, here, wanted)
+    known, asked = (
+        cast(xp.moveaxis(canvas.at(canvas.covariates, where), 0, -1), "float64")
+        for where in (pixels, wanted[1])
+    )
+    mean, spread = standardiser(known, cast(valid, "float64"))
+    known, asked = (cast((a - mean) / spread, solver.dtype) for a in (known, asked))
+    here = xp.broadcast_to(here, (len(cell), *here.shape[1:]))
+    return drift_columns(solver.kind, there, known, inside), drift_columns(solver.kind, here, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,36 +297,32 @@ class Lags:
     pixels : (m,), number of every pixel of the tile as a place in the table.
     """
 
-    table: Tensor
+    table: Array
     width: int
     zero: int
-    pixels: Tensor
+    pixels: Array
 
     @classmethod
     def of(cls, layout: Layout, spacing: tuple[float, float], solver: Solver) -> Lags:
         """Return the table for windows of a layout."""
         wy, wx = layout.window
-        y = torch.arange(1 - wy, wy, device=solver.device).double() * spacing[0]
-        x = torch.arange(1 - wx, wx, device=solver.device).double() * spacing[1]
-        lags = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
-        table = solver.covariance(lags, torch.zeros_like(lags[:1]))[:, 0].to(solver.dtype)
+        y, x = np.arange(1 - wy, wy) * spacing[0], np.arange(1 - wx, wx) * spacing[1]
+        lags = np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
+        table = solver.covariance(lags, np.zeros((1, 2)))[:, 0].astype(solver.dtype)
         zero = (wy - 1) * (2 * wx - 1) + wx - 1
-        return cls(table, wx, zero, cls._place(layout.pixels(solver.device), wx))
+        send = solver.device.send
+        return cls(send(table), wx, zero, cls._place(send(layout.pixels), wx))
 
     @staticmethod
-    def _place(cell: Tensor, width: int) -> Tensor:
-        # 32-bit indices: look-ups are three times as fast.
-        return (cell // width * (2 * width - 1) + cell % width).int()
+    def _place(cell: Array, width: int) -> Array:
+        return places(cell // width * (2 * width - 1) + cell % width)
 
-    def between(self, cell: Tensor) -> Tensor:
+    def between(self, cell: Array) -> Array:
         """Return covariances (B, n, n) of the observations in cells (B, n)."""
         place = self._place(cell, self.width)
-        return self._look_up(place[:, :, None] - (place - self.zero)[:, None, :])
+        return look_up(self.table, place[:, :, None] - (place - self.zero)[:, None, :])
 
-    def towards(self, cell: Tensor) -> Tensor:
+    def towards(self, cell: Array) -> Array:
         """Return covariances (B, n, m) of the observations with the pixels of the tile."""
         place = self._place(cell, self.width)
-        return self._look_up(self.pixels - (place - self.zero)[:, :, None])
-
-    def _look_up(self, index: Tensor) -> Tensor:
-        return self.table.index_select(0, index.view(-1)).view(index.shape)
+        return look_up(self.table, self.pixels - (place - self.zero)[:, :, None])

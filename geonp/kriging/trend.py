@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-import torch
-from torch import Tensor
-
 from geonp.errors import UsageError
+from geonp.kriging.arrays import Array, namespace
 from geonp.kriging.covariance import Covariance
 
 Kind = Literal["simple", "ordinary", "universal"]
@@ -45,7 +43,7 @@ def check_kind(kind: str, covariance: Covariance, covariates: int = 0) -> Kind:
     return kind
 
 
-def drift_columns(kind: Kind, offsets: Tensor, covariates: Tensor, valid: Tensor | None = None) -> Tensor:
+def drift_columns(kind: Kind, offsets: Array, covariates: Array, valid: Array | None = None) -> Array:
     """Return the drift columns (..., n, p) of points; 0 in rows of padding.
 
     Parameters
@@ -56,20 +54,22 @@ def drift_columns(kind: Kind, offsets: Tensor, covariates: Tensor, valid: Tensor
     """
     if kind == "simple":
         return offsets[..., :0]
-    parts = [torch.ones_like(offsets[..., :1])]
+    xp = namespace(offsets)
+    parts = [xp.ones_like(offsets[..., :1])]
     if kind == "universal":
         parts.append(offsets)
-    columns = torch.cat([*parts, covariates], -1)
-    return columns if valid is None else columns * valid.unsqueeze(-1)
+    columns = xp.concat([*parts, covariates], axis=-1)
+    return columns if valid is None else columns * valid[..., None]
 
 
-def standardiser(covariates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+def standardiser(covariates: Array, valid: Array) -> tuple[Array, Array]:
     """Return mean and spread (..., 1, q) of the observations' covariates (..., n, q), padding left out.
 
     A covariate that is constant in a neighbourhood has spread 1: its coefficient cannot be told there.
     """
-    weight = (valid / valid.sum(-1, keepdim=True).clamp_min(1)).unsqueeze(-1)
-    mean = (covariates * weight).sum(-2, keepdim=True)
-    spread = ((covariates - mean).square() * weight).sum(-2, keepdim=True).sqrt()
-    flat = spread <= 1e-12 * mean.abs().clamp_min(torch.finfo(mean.dtype).tiny)
-    return mean, torch.where(flat, torch.ones_like(spread), spread)
+    xp = namespace(covariates)
+    weight = (valid / xp.clip(valid.sum(-1), min=1)[..., None])[..., None]
+    mean = (covariates * weight).sum(-2)[..., None, :]
+    spread = xp.sqrt(((covariates - mean) ** 2 * weight).sum(-2))[..., None, :]
+    flat = spread <= 1e-12 * xp.clip(xp.abs(mean), min=float(xp.finfo(mean.dtype).smallest_normal))
+    return mean, xp.where(flat, xp.ones_like(spread), spread)

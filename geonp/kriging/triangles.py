@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from geonp.kriging.conditioning import Array, Index
 
@@ -26,12 +24,12 @@ class Triangles:
     lower, upper : (n k (k + 1) / 2,) where each packed element, and its mirror image, stand in the matrices.
     """
 
-    squares: Tensor
-    data: Tensor
-    errors: Tensor | None
-    full: Tensor
-    lower: Tensor
-    upper: Tensor
+    squares: Array
+    data: Array
+    errors: Array | None
+    full: Index
+    lower: Index
+    upper: Index
 
     @classmethod
     def of(
@@ -41,7 +39,7 @@ class Triangles:
         trend: Array,
         errors: Array | None,
         sets: Index,
-        places: tuple[Tensor, Tensor, Tensor],
+        places: tuple[Index, Index, Index],
     ) -> Triangles:
         """Return the block of some sets, whose elements stand where `places` says."""
         missing, (n, k) = sets < 0, sets.shape
@@ -56,28 +54,28 @@ class Triangles:
         else:
             squares = (difference**2).sum(-1)[None]
         data = np.concatenate([values[sets][..., None], trend[sets]], -1) * ~missing[..., None]
-        noise = None if errors is None else torch.as_tensor(errors[sets] * ~missing)
+        noise = None if errors is None else errors[sets] * ~missing
         full, lower, upper = places
         return cls(
-            torch.as_tensor(squares.reshape(len(squares), -1)),
-            torch.as_tensor(data),
+            squares.reshape(len(squares), -1),
+            data,
             noise,
             full[: n * k * k],
             lower[: n * len(row)],
             upper[: n * len(row)],
         )
 
-    def matrix(self, packed: Tensor) -> Tensor:
+    def matrix(self, packed: Array) -> Array:
         """Return symmetric matrices (n, k, k)."""
-        return packed.index_select(0, self.full).view(*self.data.shape[:2], -1)
+        return packed.take(self.full).reshape(*self.data.shape[:2], -1)
 
-    def adjoint(self, left: Tensor, right: Tensor) -> Tensor:
+    def adjoint(self, left: Array, right: Array) -> Array:
         """Return left right' + right left', packed, of vectors (n, k)."""
-        outer = (left[:, :, None] * right[:, None, :]).view(-1)
-        return outer.index_select(0, self.lower).add_(outer.index_select(0, self.upper))
+        outer = (left[:, :, None] * right[:, None, :]).reshape(-1)
+        return np.asarray(outer.take(self.lower) + outer.take(self.upper))
 
 
-def spread(n: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+def spread(n: int, k: int) -> tuple[Index, Index, Index]:
     """Return the indices `full`, `lower` and `upper` of a block of n matrices."""
     row, col = np.tril_indices(k)
     place = np.zeros((k, k), np.int64)
@@ -85,4 +83,4 @@ def spread(n: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
     each = np.arange(n)[:, None]
     full = each * len(row) + place.ravel()
     lower, upper = each * k * k + row * k + col, each * k * k + col * k + row
-    return torch.as_tensor(full.ravel()), torch.as_tensor(lower.ravel()), torch.as_tensor(upper.ravel())
+    return full.ravel(), lower.ravel(), upper.ravel()

@@ -19,15 +19,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geonp import parallel
 from geonp.kriging.coefficients import Coefficients
 from geonp.kriging.lattice import TILE, Lattice, put
+from geonp.kriging.linalg import cholesky, diagonals, forward
 from geonp.kriging.solver import Solver
-from geonp.kriging.system import System, cholesky
+from geonp.kriging.system import System
 from geonp.kriging.trend import drift_columns
 
 Array = NDArray[np.float64]
@@ -124,14 +123,14 @@ class Surveyed:
         cross = self._between(places, nodes)
         sill = self.solver.covariance.sill
         if not len(known):
-            return Errors(flat, cross.numpy(), np.full(len(places), sill), out)
+            return Errors(flat, cross, np.full(len(places), sill), out)
         system = self._system(known, top, left)
         white, drift = self._whitened(system, known, np.concatenate([places, nodes]), top, left)
         n = len(places)
         cross -= white[:, :n].mT @ white[:, n:]
         cross += drift[:, :n].mT @ drift[:, n:]
-        variance = (sill - white[:, :n].square().sum(0)).clamp_min(0) + drift[:, :n].square().sum(0)
-        return Errors(flat, cross.numpy(), variance.numpy(), out)
+        variance = np.maximum(sill - (white[:, :n] ** 2).sum(0), 0) + (drift[:, :n] ** 2).sum(0)
+        return Errors(flat, cross, variance, out)
 
     def together(self, tile: tuple[int, int], places: Index) -> tuple[Index, Array]:
         """Return the nodes (W,) around a tile, and how far their variance falls (W,) when pixels (M, 2) near it are all
@@ -147,9 +146,10 @@ class Surveyed:
             n = len(places)
             own += drift[:, :n].mT @ drift[:, :n] - white[:, :n].mT @ white[:, :n]
             cross += drift[:, :n].mT @ drift[:, n:] - white[:, :n].mT @ white[:, n:]
-        own.diagonal().add_(self.noise)
-        fall = torch.linalg.solve_triangular(cholesky(own[None])[0], cross, upper=False).square().sum(0)
-        return flat, fall.numpy()
+        diagonal = diagonals(own)
+        diagonal += self.noise
+        fall = (forward(cholesky(own[None]), cross[None])[0] ** 2).sum(0)
+        return flat, fall
 
     def _nodes_around(self, top: int, left: int) -> tuple[Index, Index]:
         """Return the unobserved nodes around a tile: pixels (W, 2), and flat indices (W,)."""
@@ -170,38 +170,39 @@ class Surveyed:
         out[~out] = self.observed[tuple(places[~out].T)]
         return out
 
-    def covariances(self, known: Index) -> Tensor:
+    def covariances(self, known: Index) -> Array:
         """Return the covariances (n, n) of observations at pixels (n, 2), wherever they are."""
-        places = torch.from_numpy(known * np.array(self.spacing))
-        k: Tensor = self.solver.covariance(places, places)
+        places = known * np.array(self.spacing)
+        k: Array = self.solver.covariance(places, places)
         return self._noisy(k, known)
 
-    def _noisy(self, k: Tensor, known: Index) -> Tensor:
+    def _noisy(self, k: Array, known: Index) -> Array:
         """Return the covariances of the latent field with those of nugget and errors, in place."""
-        k.diagonal().add_(self.solver.covariance.nugget)
+        own = diagonals(k)
+        own += self.solver.covariance.nugget
         if self._errors is not None:
-            k.diagonal().add_(torch.from_numpy(self._errors[tuple(known.T)]).double())
+            own += self._errors[tuple(known.T)]
         return k
 
     def _system(self, known: Index, top: int, left: int) -> System:
         k = self._noisy(self._between(known, known), known)
-        zero = torch.zeros(len(known), dtype=torch.float64)
+        zero = np.zeros(len(known))
         return System.factorise(k[None], zero[None], self._columns(known, top, left)[None])
 
     def _whitened(
         self, system: System, known: Index, places: Index, top: int, left: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Array, Array]:
         """Return what the observations (n, N) and the drift (p, N) leave of places (N, 2)."""
-        white = torch.linalg.solve_triangular(system.lower[0], self._between(known, places), upper=False)
+        white = forward(system.lower, self._between(known, places)[None])[0]
         lost = self._columns(places, top, left).mT - system.drift[0].mT @ white
-        drift = torch.linalg.solve_triangular(system.gram[0], lost, upper=False)
+        drift = forward(system.gram, lost[None])[0]
         if self._coefficients is None:
             return white, drift
         # Covariates less what kriging makes of them; their coefficients are those of the whole survey.
-        left_over = torch.linalg.solve_triangular(system.lower[0], self._coefficients.at(known), upper=False)
-        mean = torch.linalg.solve_triangular(system.gram[0], system.drift[0].mT @ left_over, upper=False)
+        left_over = forward(system.lower, self._coefficients.at(known)[None])[0]
+        mean = forward(system.gram, (system.drift[0].mT @ left_over)[None])[0]
         away = self._coefficients.at(places).mT - left_over.mT @ white - mean.mT @ drift
-        return white, torch.cat([drift, self._coefficients.root().mT @ away])
+        return white, np.concatenate([drift, self._coefficients.root().mT @ away])
 
     def _around(self, top: int, left: int) -> Index:
         """Return observed pixels (n, 2) in a window; of a crowd, one in every cell of a few pixels."""
@@ -215,27 +216,26 @@ class Surveyed:
             kept = known[np.unique(known // cell, axis=0, return_index=True)[1]]
         return np.asarray(kept, np.int64)
 
-    def _columns(self, places: Index, top: int, left: int) -> Tensor:
-        offsets = (torch.from_numpy(places - np.array([top, left])) / self._side - 0.5).double()
-        return drift_columns(self.solver.kind, offsets, offsets[:, :0])
+    def _columns(self, places: Index, top: int, left: int) -> Array:
+        offsets = (places - np.array([top, left])) / self._side - 0.5
+        return np.asarray(drift_columns(self.solver.kind, offsets, offsets[:, :0]))
 
-    def _table(self, side: int) -> Tensor:
+    def _table(self, side: int) -> Array:
         """Return the covariance at every lag of pixels in a window, (2 side + 1) squared of them."""
-        lag = torch.arange(-side, side + 1, dtype=torch.float64)
-        down, across = lag * self.spacing[0], lag * self.spacing[1]
-        origin = torch.zeros(1, 2, dtype=torch.float64)
+        lag = np.arange(-side, side + 1, dtype=np.float64)
+        down, across, origin = lag * self.spacing[0], lag * self.spacing[1], np.zeros((1, 2))
         strips = [
             self.solver.covariance(
-                torch.stack(torch.meshgrid(part, across, indexing="ij"), -1).view(-1, 2), origin
+                np.stack(np.meshgrid(down[at : at + 256], across, indexing="ij"), -1).reshape(-1, 2), origin
             )
-            for part in torch.split(down, 256)
+            for at in range(0, len(down), 256)
         ]
-        return torch.cat(strips)[:, 0]
+        return np.concatenate(strips)[:, 0]
 
-    def _between(self, a: Index, b: Index) -> Tensor:
+    def _between(self, a: Index, b: Index) -> Array:
         """Return covariances (N, M) of the latent field between pixels (N, 2) and (M, 2) of one window."""
         width = 2 * self._side + 1
-        flat = [torch.from_numpy(p[:, 0] * width + p[:, 1]).int() for p in (a, b)]
+        flat = [p[:, 0] * width + p[:, 1] for p in (a, b)]
         middle = self._side * width + self._side
         index = flat[0][:, None] - (flat[1] - middle)[None, :]
-        return self._lags.index_select(0, index.view(-1)).view(index.shape)
+        return np.asarray(self._lags.take(index))

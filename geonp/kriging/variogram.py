@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
@@ -218,7 +217,7 @@ def fit_variogram(
 
     def misfit(x: Array) -> Array:
         fitted = model(x)
-        expected = [fitted.variogram(torch.from_numpy(e.lag), e.direction).numpy() for e in all_of]
+        expected = [fitted.variogram(e.lag, e.direction) for e in all_of]
         return np.asarray(np.sqrt(pairs) * (gamma / np.concatenate(expected) - 1))
 
     low, high = [-12.0, -7.0, -16.0], [5.0, 3.0, 2.0]
@@ -248,7 +247,7 @@ def _check(coords: Array, values: Array, estimator: str) -> None:
 
 def _positions(coords: Array, metric: str) -> Array:
     coords = np.asarray(coords, np.float64)
-    return on_sphere(torch.from_numpy(coords)).numpy() if metric == "great-circle" else coords
+    return on_sphere(coords) if metric == "great-circle" else coords
 
 
 def _diagonal(points: Array) -> float:

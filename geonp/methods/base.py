@@ -82,6 +82,8 @@ class Method(abc.ABC):
 
     name: ClassVar[str]
     has_variance: ClassVar[bool]
+    bytes_a_pixel: ClassVar[int] = 200
+    """Memory in bytes that completing takes at its peak by each pixel read, where `bytes_needed` does not tell."""
 
     @property
     @abc.abstractmethod
@@ -123,6 +125,25 @@ class Method(abc.ABC):
     def describe(self) -> dict[str, str]:
         """Return what a user must know to repeat the result; written into the outputs' tags."""
         return {"method": self.name}
+
+    @property
+    def reads_covariates(self) -> bool:
+        """Whether it is a network that was trained with covariates; they go into its field `covariates`."""
+        return False
+
+    def bytes_needed(self, window: int) -> int | None:
+        """Return the memory in bytes that completing takes at its peak, of a method that is prepared.
+
+        Parameters
+        ----------
+        window : side in pixels of the windows.
+
+        Returns
+        -------
+        int or None
+            None where it is so many bytes by each pixel read: `bytes_a_pixel`.
+        """
+        return None
 
     @abc.abstractmethod
     def complete(self, values: Values, spacing: tuple[float, float], place: Place) -> Completed:

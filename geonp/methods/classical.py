@@ -29,6 +29,7 @@ class Nearest(Scattered):
     """
 
     name: ClassVar[str] = "nearest"
+    bytes_a_pixel: ClassVar[int] = 60
 
     def interpolate(self, scene: Scene) -> Estimate:
         """Return NaN: the nearest observation is what stands in for it."""
@@ -121,6 +122,7 @@ class Idw(Scattered):
     power: float = 2.0
 
     name: ClassVar[str] = "idw"
+    bytes_a_pixel: ClassVar[int] = 400
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,6 +168,7 @@ class Rbf(Scattered):
     neighbours: int = 32
 
     name: ClassVar[str] = "rbf"
+    bytes_a_pixel: ClassVar[int] = 600
 
     def __post_init__(self) -> None:
         super().__post_init__()

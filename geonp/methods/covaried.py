@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import xarray as xr
@@ -18,12 +18,11 @@ from geonp.errors import GeonpWarning, InputError, UsageError
 from geonp.field import Window
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.methods.errors import errors_of
-from geonp.methods.flagship import Flagship, read_network
-from geonp.methods.kriging import Kriging
-from geonp.methods.neural import Neural
-from geonp.methods.regression import Regression
-from geonp.methods.selection import Policy, Selection, check_policy, select
+from geonp.methods.policy import Policy, check_policy
 from geonp.methods.wrapped import Wrapped
+
+if TYPE_CHECKING:
+    from geonp.methods.selection import Selection
 
 
 def with_covariates(
@@ -59,7 +58,7 @@ def with_covariates(
     """
     how = check_policy(policy)
     given = (rasters,) if isinstance(rasters, xr.DataArray) else tuple(rasters)
-    if not given or (how == "never" and not _reads(method)):
+    if not given or (how == "never" and not method.reads_covariates):
         return method
     own = getattr(method, "seed", 0) if seed is None else seed
     return Covaried(base=method, rasters=given, policy=how, seed=own)
@@ -92,6 +91,11 @@ class Covaried(Wrapped):
         return self.base.name
 
     @property
+    def bytes_a_pixel(self) -> int:  # type: ignore[override]
+        """Bytes by each pixel read: those of the method that answers."""
+        return self._answering[0].bytes_a_pixel
+
+    @property
     def halo(self) -> int:
         """Pixels around a window that are read."""
         return max(method.halo for method in self._answering)
@@ -100,6 +104,10 @@ class Covaried(Wrapped):
     def feather(self) -> int:
         """Pixels over which neighbouring windows are blended."""
         return max(method.feather for method in self._answering)
+
+    def bytes_needed(self, window: int) -> int | None:
+        """Return the memory that completing takes: as much as the method that answers does."""
+        return self._answering[0].bytes_needed(window)
 
     def settle(self, field: xr.DataArray) -> Covaried:
         """Return the method with the covariates laid on `field` and chosen, and nothing learnt yet.
@@ -114,17 +122,18 @@ class Covaried(Wrapped):
         GeonpWarning
             Where covariates are dropped, resampled, filled, or unknown at some pixels.
         """
+        from geonp.methods.selection import Selection, select
+
         laid = lay(self.rasters, field)
-        if isinstance(self.base, Flagship) and _reads(self.base):
-            return self._regressed(replace(self.base, covariates=laid), field, laid)
-        if _reads(self.base):  # it was trained with them: which help was settled then
-            return replace(
-                self,
-                laid=laid,
-                selection=Selection(tuple(range(len(laid.labels)))),
-                informed=_informed(self.base, laid, self.seed),
-                plain=None,
-            )
+        if self.base.reads_covariates:
+            from geonp.methods.flagship import Flagship  # it loads torch, which such a method has loaded
+
+            reading = cast(Method, replace(cast(Any, self.base), covariates=laid))
+            if isinstance(self.base, Flagship):
+                return self._regressed(reading, field, laid)
+            # It was trained with them: which help was settled then.
+            chosen = Selection(tuple(range(len(laid.labels))))
+            return replace(self, laid=laid, selection=chosen, informed=reading, plain=None)
         selection = select(laid.where_known(field), laid, self.policy, self.seed, errors_of(self.base))
         _report(selection)
         used = laid.only(selection.used)
@@ -135,8 +144,11 @@ class Covaried(Wrapped):
             self, laid=used, selection=selection, informed=_informed(self.base, used, self.seed), plain=plain
         )
 
-    def _regressed(self, reading: Flagship, field: xr.DataArray, laid: Laid) -> Covaried:
+    def _regressed(self, reading: Method, field: xr.DataArray, laid: Laid) -> Covaried:
         """Return the method of a network that corrects kriging: regression if it helps, and all covariates read."""
+        from geonp.methods.regression import Regression
+        from geonp.methods.selection import Selection, select
+
         if self.policy == "never":
             chosen = Selection(())
         else:
@@ -239,21 +251,15 @@ def _either(here: NDArray[np.bool_], one: Values | None, other: Values | None) -
 
 def _informed(base: Method, laid: Laid, seed: int) -> Method:
     """Return `base` with covariates, in the way it takes them."""
+    from geonp.methods.kriging import Kriging
+    from geonp.methods.regression import Regression
+
     if isinstance(base, Kriging):
         if base.kind == "simple":
             raise UsageError("simple kriging knows its mean and takes no covariates; use --kind ordinary")
         known = (base.drift,) if isinstance(base.drift, xr.DataArray) else base.drift
         return replace(base, drift=(*known, laid.without_holes().rename(", ".join(laid.labels))))
-    if isinstance(base, Neural) and _reads(base):
-        return replace(base, covariates=laid)
     return Regression(base=base, covariates=laid, seed=seed)
-
-
-def _reads(method: Method) -> bool:
-    """Return whether a method is a network that was trained with covariates."""
-    if isinstance(method, Flagship):
-        return method.model is not None and read_network(method.model).covariates > 0
-    return isinstance(method, Neural) and method.model.covariates > 0
 
 
 def _report(selection: Selection, left_out: str = "is left out") -> None:

@@ -7,6 +7,7 @@ is tried (`geonp.methods.trial`): where it does worse than kriging on hidden obs
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,13 +23,13 @@ from geonp.covariates import Laid
 from geonp.errors import GeonpWarning, ModelError, UsageError
 from geonp.field import Window
 from geonp.io.checkpoint import read_checkpoint
+from geonp.kriging.arrays import Device, device_called
 from geonp.kriging.board import Pixels
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.evidence import gather
 from geonp.kriging.features import Kriged
 from geonp.kriging.raster import RasterKriging
 from geonp.kriging.remeasured import remeasure
-from geonp.kriging.solver import choose_device
 from geonp.kriging.survey import Block
 from geonp.methods.adapt import Adaptation, adapt
 from geonp.methods.base import Completed, Method, Place, Values
@@ -74,6 +75,17 @@ class Group:
         """Covariances of the kriging that answers, band by band."""
         answering = self.krigings if self.alone is None else self.alone.bands
         return [kriging.solver.covariance for kriging in answering]
+
+    def bytes_needed(self, window: int, correction: Correction) -> int:
+        """Return the memory in bytes that windows of `window` pixels a side take at their peak."""
+        if self.alone is not None:
+            return self.alone.bytes_needed(window)
+        canvas = window + 2 * (correction.reach + correction.stride)
+        return sum(
+            kriging.bytes_needed(canvas)
+            + correction.bytes_a_pixel * math.prod(min(canvas, size) for size in kriging.shape)
+            for kriging in self.krigings
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +185,17 @@ class Flagship(Method):
         network = self.correction is not None and any(g.alone is None for g in self.groups)
         return max(alone, self.correction.stride if network and self.correction else 1)
 
+    def bytes_needed(self, window: int) -> int:
+        """Return the peak memory in bytes of completing the raster in windows of `window` pixels a side."""
+        if self.correction is None:
+            return 0
+        return max((group.bytes_needed(window, self.correction) for group in self.groups), default=0)
+
+    @property
+    def reads_covariates(self) -> bool:
+        """Whether its network was trained with covariates; those of the package were not."""
+        return self.model is not None and read_network(self.model).covariates > 0
+
     @property
     def joint(self) -> bool:
         """Whether the bands are completed together."""
@@ -215,7 +238,7 @@ class Flagship(Method):
         GeonpWarning
             Where kriging did better than the network and answers alone.
         """
-        device = choose_device(self.device)
+        device = torch.device(device_called(self.device))
         correction = Correction(read_network(self.file).to(device), self.orientations, device)
         check_covariates(self.file, correction.model, self.covariates)
         if self.covariates is not None and self.adapt > 0:
@@ -231,7 +254,7 @@ class Flagship(Method):
         parts = [field.isel(band=slice(start, start + together)) for start in range(0, count, together)]
         stated = [self._stated(range(start, start + together), count) for start in range(0, count, together)]
         measured = [None if s is None else Errors.of(s, p) for s, p in zip(stated, parts, strict=True)]
-        stands = [self._stand(*each, device) for each in zip(parts, stated, measured, strict=True)]
+        stands = [self._stand(*each) for each in zip(parts, stated, measured, strict=True)]
         grounds = [stand.ground for stand in stands]
         adaptation = None
         if self.adapt > 0:
@@ -245,9 +268,7 @@ class Flagship(Method):
     def _stated(self, bands: Sequence[int], count: int) -> Stated | None:
         return None if self.errors is None else of_bands(self.errors, bands, count)
 
-    def _stand(
-        self, field: xr.DataArray, errors: Stated | None, measured: Errors | None, device: torch.device
-    ) -> Stand:
+    def _stand(self, field: xr.DataArray, errors: Stated | None, measured: Errors | None) -> Stand:
         """Return what the network is to correct, and the kriging that it is tried against.
 
         Where the raster has gaps, the method `kriging` hides a great many observations in the gaps' own shapes to
@@ -265,7 +286,7 @@ class Flagship(Method):
             krigings = tuple(replace(band, smooth=True) for band in rival.bands)
             centres = tuple(float(band.survey.values.mean()) for band in rival.bands)
         else:
-            krigings, centres = fitted(field, self.seed, device, measured)
+            krigings, centres = fitted(field, self.seed, Device.called(self.device), measured)
         return Stand(Ground(krigings, centres, samples, off), rival, alarms)
 
     def _try(self, stand: Stand, field: xr.DataArray, correction: Correction, first: int) -> Group:

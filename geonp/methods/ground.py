@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from geonp.field import Window, grid_shape, load, windows
+from geonp.field import Window, grid_shape, load, steps, windows
 from geonp.kriging import quick
+from geonp.kriging.arrays import Device
 from geonp.kriging.candidates import Settings
 from geonp.kriging.fit import fit_covariance
 from geonp.kriging.raster import RasterKriging
@@ -19,7 +19,7 @@ from geonp.kriging.survey import Survey
 from geonp.kriging.threads import one_thread
 from geonp.methods.base import Values
 from geonp.methods.errors import Errors
-from geonp.methods.kriging import blocks, steps
+from geonp.methods.kriging import blocks
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Ground:
 
 
 def fitted(
-    field: xr.DataArray, seed: int, device: torch.device, measured: Errors | None
+    field: xr.DataArray, seed: int, device: Device, measured: Errors | None
 ) -> tuple[tuple[RasterKriging, ...], tuple[float, ...]]:
     """Fit kriging to the bands of a raster that are completed together; return with it a value near each mean."""
     shape, step = grid_shape(field), steps(field)

@@ -15,7 +15,7 @@ from torch.nn.functional import mse_loss
 
 from geonp.errors import InputError, UsageError
 from geonp.field import grid_shape, load, spacing, windows
-from geonp.kriging.solver import choose_device
+from geonp.kriging.arrays import device_called
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.nn.laplace import LastLayer
 from geonp.nn.siren import Siren
@@ -161,7 +161,7 @@ class Inr(Method):
             return Surface(None, None, offset, scale, 1.0)
         generator = torch.Generator().manual_seed(self.seed)
         net = self._network(extent, spread, generator)
-        device = choose_device(self.device)
+        device = torch.device(device_called(self.device))
         x = torch.from_numpy(points).float().to(device)
         y = torch.from_numpy((values - offset) / scale).float().to(device)
         kept = torch.ones(len(y), dtype=torch.bool)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from geonp.covariates import Laid
 from geonp.errors import GeonpWarning, InputError, UsageError
-from geonp.field import Window, geobox, grid_shape, load, spacing, windows
+from geonp.field import Window, grid_shape, load, steps, windows
+from geonp.kriging.arrays import Device
 from geonp.kriging.board import Pixels
 from geonp.kriging.candidates import FAMILIES, Settings
 from geonp.kriging.covariance import Covariance
@@ -24,7 +24,7 @@ from geonp.kriging.points import covering, warn_of_units
 from geonp.kriging.raster import EXACT_LAYOUT, RasterKriging
 from geonp.kriging.remeasured import remeasure
 from geonp.kriging.scattered import known_mean
-from geonp.kriging.solver import Solver, choose_device
+from geonp.kriging.solver import Solver
 from geonp.kriging.survey import Block, Survey
 from geonp.kriging.trend import KINDS, Kind, check_kind
 from geonp.methods.base import Completed, Method, Place, Values
@@ -327,17 +327,7 @@ class Kriging(Method):
 
     def _solver(self, covariance: Covariance) -> Solver:
         kind = check_kind(self.kind, covariance)
-        dtype = torch.float32 if self.dtype == "float32" else torch.float64
-        return Solver(covariance, kind, 0.0, dtype, choose_device(self.device), self.memory)
-
-
-def steps(field: xr.DataArray) -> tuple[float, float]:
-    """Return the signed steps (down, across) from a pixel to the next: down is negative where north is up."""
-    dy, dx = spacing(field)
-    box = geobox(field)
-    south_up = box is not None and box.affine.e > 0
-    flipped = box is not None and box.affine.a < 0
-    return (dy if south_up else -dy), (-dx if flipped else dx)
+        return Solver(covariance, kind, 0.0, self.dtype, Device.called(self.device), self.memory)
 
 
 def blocks(field: xr.DataArray, band: int, measured: Errors | None = None) -> Iterator[Block]:

@@ -19,7 +19,7 @@ from geonp.covariates import Laid
 from geonp.errors import GeonpWarning, ModelError
 from geonp.field import Window, geobox, grid_spacing, summarise
 from geonp.io.checkpoint import Checkpoint, Trained, read_checkpoint
-from geonp.kriging.solver import choose_device
+from geonp.kriging.arrays import device_called
 from geonp.methods.base import Completed, Method, Place, Values
 from geonp.models import restore, weights
 from geonp.models.base import Model
@@ -82,7 +82,7 @@ class Neural(Method):
                 f"the scaling has {len(self.scaling.offset)} bands and the network {self.model.bands}; "
                 "the model file is damaged, train it again"
             )
-        self.model.to(choose_device(self.device)).eval()
+        self.model.to(torch.device(device_called(self.device))).eval()
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, device: str = "auto") -> Self:
@@ -105,6 +105,11 @@ class Neural(Method):
     def halo(self) -> int:
         """A canvas less one pixel: every canvas with a wanted pixel lies within."""
         return max(self.trained.tile) - 1
+
+    @property
+    def reads_covariates(self) -> bool:
+        """Whether it was trained with covariates."""
+        return self.model.covariates > 0
 
     @property
     def joint(self) -> bool:

@@ -14,20 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
 from geonp.covariates import Computed, Laid
-from geonp.field import Window, load
+from geonp.field import Window, load, steps
 from geonp.kriging.covariance import Covariance
 from geonp.kriging.fit import Settings, fit_covariance
 from geonp.kriging.survey import Block
 from geonp.kriging.threads import one_thread
 from geonp.methods.base import Completed, Place, Values
 from geonp.methods.errors import Errors, errors_of
-from geonp.methods.kriging import sampled, steps
+from geonp.methods.kriging import sampled
 from geonp.methods.wrapped import Wrapped
 
 Array = NDArray[np.float64]
@@ -128,8 +127,8 @@ class Trend:
         centre, spread = sample.columns.mean(0), sample.columns.std(0)
         spread = np.where(spread > 0, spread, 1.0)
         F = np.concatenate([np.ones((len(sample), 1)), (sample.columns - centre) / spread], 1)
-        place = torch.from_numpy(sample.coords - sample.coords.mean(0))
-        K = covariance(place, place).numpy()
+        place = sample.coords - sample.coords.mean(0)
+        K = covariance(place, place)
         K[np.diag_indices_from(K)] += max(covariance.nugget, 1e-8 * covariance.sill)
         if sample.errors is not None:
             K[np.diag_indices_from(K)] += sample.errors

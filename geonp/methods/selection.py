@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -20,18 +19,16 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
 from geonp.covariates import Laid
-from geonp.errors import InputError, UsageError
+from geonp.errors import InputError
+from geonp.field import steps
 from geonp.kriging.holdout import WIDE, HoldOut, ball_holdout, near_holdout, score, spacing_of
 from geonp.kriging.survey import Block
 from geonp.methods.errors import Errors, Stated
-from geonp.methods.kriging import sampled, steps
+from geonp.methods.kriging import sampled
+from geonp.methods.policy import Policy
 from geonp.methods.regression import Sample, Trend
 
 Array = NDArray[np.float64]
-Policy = Literal["auto", "always", "never"]
-"""Covariates are used where they help, whatever comes out, or not at all."""
-
-POLICIES: tuple[Policy, ...] = get_args(Policy)
 _FEWEST = 20
 """Observations below which nobody can tell whether a covariate helps."""
 _TESTS, _NEIGHBOURS = 800, 32
@@ -67,13 +64,6 @@ class Selection:
     def gain(self) -> float:
         """Part of the CRPS that the covariates take away."""
         return 1 - self.beside / self.without
-
-
-def check_policy(policy: str) -> Policy:
-    """Return `policy` if there is such a one, else raise UsageError."""
-    if policy not in POLICIES:
-        raise UsageError(f"there is no covariate policy {policy!r}; use one of {', '.join(POLICIES)}")
-    return policy
 
 
 def select(

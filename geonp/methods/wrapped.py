@@ -26,6 +26,11 @@ class Wrapped(Method):
         return self.base.has_variance
 
     @property
+    def bytes_a_pixel(self) -> int:  # type: ignore[override]
+        """Bytes by each pixel read: those of the base."""
+        return self.base.bytes_a_pixel
+
+    @property
     def halo(self) -> int:
         """Pixels around a window that are read: as many as by the base."""
         return self.base.halo
@@ -49,6 +54,10 @@ class Wrapped(Method):
     def filters(self) -> bool:
         """Whether the base knows errors of the observations."""
         return self.base.filters
+
+    def bytes_needed(self, window: int) -> int | None:
+        """Return the memory that completing takes: as much as the base does."""
+        return self.base.bytes_needed(window)
 
     def of_bands(self, bands: Sequence[int], count: int) -> Self:
         """Return the method for some bands of a raster alone."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -70,7 +69,7 @@ class Variography:
 
     def curve(self, lag: Array, direction: float | None = None) -> Array:
         """Return the fitted variogram at distances `lag`, in a direction or averaged over all of them."""
-        at = torch.from_numpy(np.asarray(lag, np.float64))
+        at = np.asarray(lag, np.float64)
         covariance = self.fit.covariance
         if direction is not None:
             return np.asarray(covariance.variogram(at, direction))

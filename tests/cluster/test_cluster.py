@@ -20,6 +20,7 @@ from geonp.cli import main
 import geonp
 from geonp import cluster as clusters
 from geonp.errors import GeonpError, GeonpWarning, UsageError
+from geonp.kriging.arrays import PROCESSOR, Device
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.methods.classical import Cubic
 from geonp.methods.kriging import Kriging
@@ -222,11 +223,14 @@ def test_everything_that_a_method_holds_moves_to_the_device_of_the_worker(survey
     model = Covariance((Structure("matern32", 900.0, 600.0),), 4.0)
     ready = begin(survey.expand_dims("band"), Kriging(covariance=model, device="cpu"))
     assert clusters.device_of(ready) == "cpu"
-    moved = clusters.moved(ready.method, torch.device("meta"))
-    assert [band.solver.device.type for band in moved.bands] == ["meta"]
-    assert [band.solver.device.type for band in ready.method.bands] == ["cpu"]
-    layer = clusters.moved((torch.nn.Linear(2, 2), "as it is"), torch.device("meta"))
-    assert layer[0].weight.device.type == "meta"
+    nowhere = Device(torch.device("meta"))
+    moved = clusters.moved(ready.method, nowhere)
+    assert [band.solver.device for band in moved.bands] == [nowhere]
+    assert [band.solver.device for band in ready.method.bands] == [PROCESSOR]
+    assert clusters.moved(moved, PROCESSOR).bands[0].solver.device == PROCESSOR
+    layer, place = clusters.moved((torch.nn.Linear(2, 2), torch.device("cpu")), nowhere)
+    assert (layer.weight.device.type, place.type) == ("meta", "meta")
+    assert clusters.moved((layer, "as it is"), nowhere) == (layer, "as it is")
     assert clusters.device_of(begin(survey.expand_dims("band"), Cubic(), variance=False)) is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from geonp.kriging.covariance import Covariance
 
@@ -13,8 +12,8 @@ def errors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean (N,) and covariance (N, N) of the latent field given the observations and a flat prior on its mean."""
     every = np.stack(np.meshgrid(*(np.arange(n) for n in seen.shape), indexing="ij"), -1).reshape(-1, 2)
-    places = torch.from_numpy(every * np.array(step))
-    c = covariance(places, places).numpy()
+    places = every * np.array(step)
+    c = covariance(places, places)
     own = seen.ravel()
     n = int(own.sum())
     a = np.ones((n + 1, n + 1))

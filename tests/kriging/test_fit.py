@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-import torch
+from threadpoolctl import threadpool_limits
 
 from geonp.errors import InputError, UsageError
 from geonp.kriging.conditioning import surrounding_sets
@@ -14,8 +14,8 @@ from geonp.kriging.survey import Block
 
 
 def simulate(model, coords, seed=0):
-    x = torch.from_numpy(coords)
-    matrix = model(x, x).numpy() + (model.nugget + 1e-9) * np.eye(len(coords))
+    x = coords
+    matrix = model(x, x) + (model.nugget + 1e-9) * np.eye(len(coords))
     return np.linalg.cholesky(matrix) @ np.random.default_rng(seed).standard_normal(len(coords))
 
 
@@ -85,9 +85,9 @@ def test_true_parameters_are_found_with_an_anisotropy():
     coords = scattered(900)
     fit = fit_covariance(coords, 7 + simulate(truth, coords), seed=0)
     s = fit.covariance.structures[0]
-    lag = torch.tensor([2.0, 5.0, 10.0], dtype=torch.float64)
+    lag = np.array([2.0, 5.0, 10.0])
     for direction in (40.0, 130.0):
-        found, expected = (m.variogram(lag, direction).numpy() for m in (fit.covariance, truth))
+        found, expected = (m.variogram(lag, direction) for m in (fit.covariance, truth))
         np.testing.assert_allclose(found, expected, rtol=0.3)
     assert (s.angle - 40 + 90) % 180 - 90 == pytest.approx(0, abs=12)
     assert fit.trend[0] == pytest.approx(7, abs=2)
@@ -146,12 +146,10 @@ def test_turning_the_grid_turns_the_angle():
 def test_same_seed_same_bytes_and_threads_do_not_matter():
     coords = scattered(250)
     values = simulate(Covariance((Structure("exponential", 1.0, 9.0),), 0.1), coords)
-    threads = torch.get_num_threads()
     fits = []
     for count in (1, 2):
-        torch.set_num_threads(count)
-        fits.append(fit_covariance(coords, values, seed=3, settings=QUICK).covariance.to_json())
-    torch.set_num_threads(threads)
+        with threadpool_limits(count, user_api="blas"):
+            fits.append(fit_covariance(coords, values, seed=3, settings=QUICK).covariance.to_json())
     assert fits[0] == fits[1]
 
 
@@ -191,7 +189,7 @@ def test_globe():
     fit = fit_covariance(places, simulate(truth, places), seed=0, metric="great-circle", settings=QUICK)
     assert fit.covariance.metric == "great-circle"
     assert fit.covariance.structures[0].ratio == 1
-    lag = torch.tensor([3e5, 1e6], dtype=torch.float64)
+    lag = np.array([3e5, 1e6])
     np.testing.assert_allclose(fit.covariance.variogram(lag), truth.variogram(lag), rtol=0.4)
 
 

@@ -3,7 +3,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from geonp.errors import InputError, UsageError
 from geonp.kriging.covariance import Covariance, Structure
@@ -13,8 +12,8 @@ from geonp.kriging.variogram import empirical_variogram, fit_variogram, variogra
 def simulate(covariance, count=400, side=100.0, seed=0):
     rng = np.random.default_rng(seed)
     coords = rng.uniform(0, side, (count, 2))
-    x = torch.from_numpy(coords)
-    matrix = covariance(x, x).numpy() + covariance.nugget * np.eye(count)
+    x = coords
+    matrix = covariance(x, x) + covariance.nugget * np.eye(count)
     return coords, np.linalg.cholesky(matrix + 1e-10 * np.eye(count)) @ rng.standard_normal(count)
 
 
@@ -105,7 +104,7 @@ def exact(model, direction=None, metric="euclidean"):
     from geonp.kriging.variogram import EmpiricalVariogram
 
     lag = np.linspace(2, 60, 15)
-    gamma = model.variogram(torch.from_numpy(lag), direction).numpy()
+    gamma = model.variogram(lag, direction)
     return EmpiricalVariogram(lag, gamma, np.full(15, 100), direction, "matheron", metric)
 
 

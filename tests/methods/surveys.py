@@ -1,6 +1,7 @@
 """Surveys of synthetic terrain for tests of interpolation, and a method at work on them."""
 
 import numpy as np
+import odc.geo.xr  # noqa: F401 - the accessor
 import xarray as xr
 
 from geonp.methods.base import Method, Place

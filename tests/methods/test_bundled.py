@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.cbook
 import numpy as np
+import odc.geo.xr  # noqa: F401 - the accessor
 import pytest
 import torch
 import xarray as xr

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import process_time
 
 import numpy as np
+import odc.geo.xr  # noqa: F401 - the accessor
 import pytest
 import torch
 import xarray as xr
