@@ -13,9 +13,13 @@ import os
 import sys
 from collections.abc import Callable
 
+import numpy as np
+
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 """Parameters of `mallopt`, from glibc's malloc.h."""
 _NEVER = 2**31 - 1
+_LARGEST_LEARNT = 31 << 20
+"""A block just below the largest from which glibc learns (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
 def keep_freed() -> bool:
@@ -32,6 +36,15 @@ def keep_freed() -> bool:
         return False
     settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER))
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def reuse() -> None:
+    """Have blocks of up to 31 MiB made of freed memory from now on, in a process that others use as well.
+
+    No setting is changed: glibc does so by itself once a block of that size was freed, and still gives back what lies
+    free beyond twice as much (mallopt(3), M_MMAP_THRESHOLD). Kriging is a third faster for it.
+    """
+    np.empty(_LARGEST_LEARNT, np.uint8)
 
 
 def give_back() -> None:

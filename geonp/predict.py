@@ -22,6 +22,7 @@ from geonp.blend import Layers, assemble, cover
 from geonp.completer import Completer, prior_variance
 from geonp.errors import GeonpWarning, InputError, MethodError, UsageError
 from geonp.field import Summary, Window, as_field, check_spread, grid_shape, summarise, warn_without_crs
+from geonp.heap import reuse
 from geonp.memory import Budget, Work
 from geonp.methods.base import Method
 from geonp.pipeline import ahead
@@ -64,6 +65,7 @@ def begin(
     reads.
     """
     check_request(method, variance=variance, tile=tile)
+    reuse()
     budget = Budget.of(memory)
     warn_without_crs(field)
     summary = summarise(field)

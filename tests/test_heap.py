@@ -66,3 +66,26 @@ give_back()
 print(kept - used_memory())
 """
     assert int(told(program)[0]) > 200 * 2**20
+
+
+def test_blocks_of_some_megabytes_are_made_of_freed_ones_without_a_setting() -> None:
+    program = """
+import resource, sys
+import numpy as np
+from geonp.heap import reuse
+
+def touched():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        blocks = [np.ones(2**20, np.uint8) for _ in range(24)]
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+if sys.argv[1] == "reuse":
+    reuse()
+touched()
+print(touched())
+"""
+    (before,), (after,) = told(program, "leave"), told(program, "reuse")
+    assert int(before) > 4 * 1000
+    assert int(after) < int(before) / 10
