@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from geonp._loading import undisturbed
+
 
 class _AfterImport(importlib.abc.Loader):
     """Runs xarray's own loader, then imports the accessor module."""
@@ -24,8 +26,9 @@ class _AfterImport(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         if module.__spec__ is not None:
             module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        importlib.import_module(self._then)
+        with undisturbed():
+            self._loader.exec_module(module)
+            importlib.import_module(self._then)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
