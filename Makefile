@@ -33,6 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group test --group docs
+	$(BIN)/python -m compileall -q geonp cli datasets
 	touch $@
 
 # Writes down what is installed, after a tested upgrade.
