@@ -101,14 +101,13 @@ class Work:
         UsageError
             If a budget was stated and is exceeded.
         """
-        give_back()  # what preparing the method took
-        fits = budget.total - used_memory() - budget.blocks
         grain = 1 if self.method is None else self.method.grain
-        best = (
-            max(tile, grain)
-            if tile
-            else next((side for side in self._sides() if self.bytes_needed(side) <= fits), _SIDES[-1])
-        )
+        sides = (max(tile, grain),) if tile else self._sides()
+        fits = budget.total - used_memory() - budget.blocks
+        if self.bytes_needed(sides[0]) > fits:
+            give_back()  # what preparing the method took
+            fits = budget.total - used_memory() - budget.blocks
+        best = next((side for side in sides if self.bytes_needed(side) <= fits), sides[-1])
         needed = self.bytes_needed(best)
         if budget.stated and needed > fits:
             self._refuse(budget, best, given=tile is not None)

@@ -18,6 +18,8 @@ _LONGEST = 2.0
 _FIRST = 0.5
 _SUFFICIENT = 1e-4
 _HALVINGS = 12
+_PROMISED = 0.1
+"""What a step must promise of what it must gain; the parabola that was learnt may err."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ def minimise(
     start : (P,) within the bounds; parameters are scaled so that a step of one is a large one.
     low, high : (P,) bounds.
     rounds : most steps.
-    tolerance : stop when a step lowers the value by less than this, or would by the parabola that was learnt, or the
-        free gradient is smaller.
+    tolerance : stop when a step lowers the value by less than this, would by less than a tenth of it by the parabola
+        that was learnt, or the free gradient is smaller.
     inverse : (P, P) inverse Hessian to begin with, from the search of a function much like this one.
     """
     x = np.clip(start, low, high)
@@ -66,8 +68,8 @@ def minimise(
         if not free.any() or np.abs(gradient[free]).max() < tolerance:
             break
         step = _direction(gradient, free, inverse)
-        if inverse is not None and -float(gradient @ step) / 2 < tolerance:
-            break  # what the parabola promises is too little
+        if inverse is not None and -float(gradient @ step) / 2 < _PROMISED * tolerance:
+            break
         ahead, after, slope = x, value, gradient
         length = 1.0
         for _ in range(_HALVINGS):

@@ -25,7 +25,11 @@ _here = threading.local()
 
 
 class _LinearAlgebra:
-    """The threads of BLAS, which all threads of the process share: one while anybody has asked for one."""
+    """The threads of BLAS, which all threads of the process share: one while anybody has asked for one.
+
+    Whoever asks first takes them, and whoever leaves last gives them back, whichever thread limited them before:
+    threadpoolctl would pass over all threads but that one.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,6 +49,7 @@ class _LinearAlgebra:
         """Within it, BLAS uses one thread."""
         with self._lock:
             if not self._asked:
+                OpenBLASController.clear_controlling_thread(force=True)
                 self._limits = self._look().limit(limits=1, user_api="blas")
             self._asked += 1
         try:
@@ -53,7 +58,6 @@ class _LinearAlgebra:
             with self._lock:
                 self._asked -= 1
                 if not self._asked:
-                    # Whoever leaves last gives the threads back, which only the first was allowed to.
                     OpenBLASController.clear_controlling_thread(force=True)
                     self._limits.restore_original_limits()
                     OpenBLASController.clear_controlling_thread(force=True)

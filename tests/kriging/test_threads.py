@@ -59,6 +59,20 @@ def test_blas_has_one_thread_until_the_last_who_asked_for_it_is_done(three_threa
     assert of_blas() == {3}
 
 
+def test_another_thread_than_the_one_that_limited_blas_is_heard(three_threads):
+    found = []
+
+    def other() -> None:
+        with one_thread():
+            found.append(of_blas())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(10)
+    assert found == [{1}]
+    assert of_blas() == {3}
+
+
 def simulate(model: Covariance, coords: np.ndarray) -> np.ndarray:
     matrix = model(coords, coords) + model.nugget * np.eye(len(coords))
     return np.linalg.cholesky(matrix) @ np.random.default_rng(0).standard_normal(len(coords))
