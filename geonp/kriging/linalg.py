@@ -1,14 +1,18 @@
 """Factors of many small matrices, and systems solved with them: by LAPACK on the processor, by torch elsewhere.
 
-NumPy factorises stacks of matrices but has no triangular solve; SciPy's BLAS has one, a matrix at a time.
+NumPy factorises stacks of matrices but has no triangular solve. SciPy's BLAS has one, a matrix at a time; it is called
+as the C function that it is, since SciPy's own wrapper keeps all other threads of Python waiting meanwhile.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
-from scipy.linalg import blas
+from scipy import LowLevelCallable
+from scipy.linalg import blas, cython_blas
 
 from geonp.errors import InputError
 from geonp.kriging.arrays import Array, namespace
@@ -101,11 +105,38 @@ def _substituted(lower: Array, right: Array, *, transposed: bool) -> Array:
         matrix = lower.mT if transposed else lower
         return torch.linalg.solve_triangular(matrix, right, upper=transposed)
     out = np.array(np.broadcast_to(right, (len(lower), *right.shape[-2:])), lower.dtype, order="C")
-    if not out.size:
-        return out
-    lower = np.ascontiguousarray(lower)
-    substitute: Any = blas.dtrsm if lower.dtype == np.float64 else blas.strsm
-    for one, columns in zip(lower, out, strict=True):
-        # BLAS wants columns: L X = R is X' L' = R', both as they lie in memory.
-        substitute(1.0, one.T, columns.T, side=1, trans_a=transposed, overwrite_b=1)
+    if out.size:
+        _substitute(np.ascontiguousarray(lower), out, transposed)
     return out
+
+
+def _substitute(lower: Array, out: Array, transposed: bool) -> None:
+    """Write L^-1 or L'^-1 times `out` (B, n, m) over it; both arrays in C's order, of one type."""
+    name = "dtrsm" if lower.dtype == np.float64 else "strsm"
+    function = _of_blas(name)
+    if function is None:
+        for one, columns in zip(lower, out, strict=True):
+            getattr(blas, name)(1.0, one.T, columns.T, side=1, trans_a=transposed, overwrite_b=1)
+        return
+    # BLAS wants columns: L X = R is X' L' = R', both as they lie in memory, and L' is an upper triangle.
+    words = [ctypes.c_char(word) for word in (b"R", b"U", b"T" if transposed else b"N", b"N")]
+    columns, rows = ctypes.c_int(out.shape[2]), ctypes.c_int(out.shape[1])
+    unit = ctypes.c_double(1.0) if lower.dtype == np.float64 else ctypes.c_float(1.0)
+    head = [ctypes.addressof(c) for c in (*words, columns, rows, unit)]
+    size, width = ctypes.addressof(rows), ctypes.addressof(columns)
+    matrices, solutions = lower.ctypes.data, out.ctypes.data
+    for i in range(len(lower)):
+        function(*head, matrices + i * lower.strides[0], size, solutions + i * out.strides[0], width)
+
+
+@lru_cache(maxsize=2)
+def _of_blas(name: str) -> Callable[..., None] | None:
+    """Return a triangular solve of SciPy's BLAS as a C function; None where its integers are not C's plain ones."""
+    callable_ = LowLevelCallable.from_cython(cython_blas, name)
+    if callable_.signature.count("int *") != 4:
+        return None
+    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    address = pointer(callable_.function, callable_.signature.encode())
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 11)(address)

@@ -182,6 +182,18 @@ def test_factors_and_what_is_solved_with_them(dtype: type) -> None:
         )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_blas_with_other_integers_solves_the_same(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    root = rng.normal(0, 1, (3, 6, 8))
+    lower = np.linalg.cholesky(root @ root.mT).astype(dtype)
+    right = rng.normal(0, 1, (3, 6, 4)).astype(dtype)
+    by_c = linalg.forward(lower, right), linalg.back(lower, right)
+    monkeypatch.setattr(linalg, "_of_blas", lambda name: None)
+    np.testing.assert_array_equal(linalg.forward(lower, right), by_c[0])
+    np.testing.assert_array_equal(linalg.back(lower, right), by_c[1])
+
+
 @pytest.mark.parametrize("made", [np.asarray, torch.from_numpy])
 def test_jitter_is_added_to_matrices_that_need_it_alone(made) -> None:
     good, flat = np.eye(4) * 2, np.ones((4, 4))
