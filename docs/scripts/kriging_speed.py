@@ -1,7 +1,7 @@
 """Speed and accuracy of kriging a DEM, beside PyKrige's C backend: the figures in docs/kriging.md.
 
 Run `OMP_NUM_THREADS=1 python docs/scripts/kriging_speed.py` in a fresh interpreter: the first call then takes the
-loading of geonp, xarray and torch too. Seconds are the processor's, so that other work does not count.
+loading of geonp and xarray too. Seconds are the processor's, so that other work does not count.
 """
 
 from __future__ import annotations

@@ -17,14 +17,8 @@ PACKAGES = {
     "numpy": ("numpy",),
     "xarray, with pandas": ("xarray",),
     "dask.array, which xarray loads where it is installed": ("dask.array",),
-    "torch": ("torch",),
-    "rasterio, odc.geo, pyproj, SciPy's spatial and ndimage": (
-        "rasterio",
-        "odc.geo.xr",
-        "scipy.spatial",
-        "scipy.ndimage",
-    ),
-    "geonp": ("geonp.accessor", "geonp.chunked", "geonp.methods.kriging", "geonp.methods.covaried"),
+    "SciPy's spatial, ndimage and linalg": ("scipy.spatial", "scipy.ndimage", "scipy.linalg"),
+    "geonp": ("geonp.accessor", "geonp.chunked", "geonp.methods.kriging"),
 }
 
 

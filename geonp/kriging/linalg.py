@@ -40,7 +40,9 @@ def inverse_diagonal(lower: Array) -> Array:
     xp = namespace(lower)
     n = lower.shape[-1]
     unit = xp.eye(n, dtype=lower.dtype, device=lower.device)[None]
-    return (forward(lower, xp.broadcast_to(unit, lower.shape)) ** 2).sum(-2)
+    white = forward(lower, xp.broadcast_to(unit, lower.shape))
+    white *= white
+    return white.sum(-2)
 
 
 def try_cholesky(k: Array) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from geonp.kriging.arrays import Device
+from geonp.machine import cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -67,7 +68,8 @@ class _LinearAlgebra:
             import scipy.linalg.blas  # noqa: F401  its library must be there to be found
 
             self._pools = ThreadpoolController().select(user_api="blas")
-        self._count = min((pool.num_threads for pool in self._pools.lib_controllers), default=1)
+        # Apple's says nothing of its threads.
+        self._count = min((pool.num_threads for pool in self._pools.lib_controllers), default=cores())
         return self._pools
 
 

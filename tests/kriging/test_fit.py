@@ -14,8 +14,7 @@ from geonp.kriging.survey import Block
 
 
 def simulate(model, coords, seed=0):
-    x = coords
-    matrix = model(x, x) + (model.nugget + 1e-9) * np.eye(len(coords))
+    matrix = model(coords, coords) + (model.nugget + 1e-9) * np.eye(len(coords))
     return np.linalg.cholesky(matrix) @ np.random.default_rng(seed).standard_normal(len(coords))
 
 

@@ -14,8 +14,7 @@ QUICK = Settings(families=("exponential", "matern32"), nested=False, terms=300)
 def simulated(model, count=500, extent=300.0, seed=4):
     rng = np.random.default_rng(seed)
     coords = rng.uniform(0, extent, (count, 2))
-    x = coords
-    root = np.linalg.cholesky(model(x, x) + 1e-9 * np.eye(count))
+    root = np.linalg.cholesky(model(coords, coords) + 1e-9 * np.eye(count))
     return coords, root @ rng.standard_normal(count), rng
 
 

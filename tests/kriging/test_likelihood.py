@@ -55,8 +55,7 @@ def test_surrounding_sets_of_few_are_filled_up_with_nobody():
 @pytest.mark.parametrize("angle", [0.0, 35.0, 150.0])
 def test_all_neighbours_make_the_exact_likelihood(angle):
     model = Covariance((Structure("matern32", 1.3, 8.0, angle=angle, ratio=0.5),), 0.05)
-    x = COORDS
-    matrix = model(x, x) + 0.05 * np.eye(60)
+    matrix = model(COORDS, COORDS) + 0.05 * np.eye(60)
     weights = np.linalg.solve(matrix, np.ones(60))
     mean = weights @ VALUES / weights.sum()
     expected = multivariate_normal(np.full(60, mean), matrix).logpdf(VALUES)
@@ -67,8 +66,7 @@ def test_profiled_sill_and_trend_are_those_of_generalised_least_squares():
     trend = np.concatenate([ONES, COORDS / 30 - 1], 1)
     at = Parameters(("exponential",), np.array([9.0]), np.ones(1), 0.2, np.zeros(2))
     found = prepared(59, trend).evaluate(at)
-    x = COORDS
-    matrix = Covariance((Structure("exponential", 1.0, 9.0),), 0.0)(x, x) + 0.2 * np.eye(60)
+    matrix = Covariance((Structure("exponential", 1.0, 9.0),), 0.0)(COORDS, COORDS) + 0.2 * np.eye(60)
     inverse = np.linalg.inv(matrix)
     beta = np.linalg.solve(trend.T @ inverse @ trend, trend.T @ inverse @ VALUES)
     residual = VALUES - trend @ beta
@@ -127,8 +125,7 @@ def test_gradient_is_that_of_differences(families, shapes, bend, noisy):
 def test_error_variances_join_the_exact_likelihood(structure):
     errors = RNG.uniform(0, 0.5, 60)
     model = Covariance((structure,), 0.05)
-    x = COORDS
-    matrix = model(x, x) + np.diag(0.05 + errors)
+    matrix = model(COORDS, COORDS) + np.diag(0.05 + errors)
     found = prepared(59, np.zeros((60, 1)), errors=errors).log_likelihood(model)
     assert found == pytest.approx(multivariate_normal(cov=matrix).logpdf(VALUES), rel=1e-7)
 
@@ -150,16 +147,14 @@ def test_globe_is_isotropic_and_measured_by_chords():
     sets = conditioning_sets(points, 79, 80, np.random.default_rng(0))
     model = Covariance((Structure("exponential", 1.0, 2e6),), 0.2, "great-circle")
     likelihood = VecchiaLikelihood(points, values, np.zeros((80, 1)), [sets], "great-circle")
-    x = places
-    matrix = model(x, x) + 0.2 * np.eye(80)
+    matrix = model(places, places) + 0.2 * np.eye(80)
     assert likelihood.log_likelihood(model) == pytest.approx(multivariate_normal(cov=matrix).logpdf(values))
 
 
 def simulated(model, count=1200, seed=1):
     rng = np.random.default_rng(seed)
     coords = rng.uniform(0, 300, (count, 2))
-    x = coords
-    matrix = model(x, x) + model.nugget * np.eye(count)
+    matrix = model(coords, coords) + model.nugget * np.eye(count)
     return coords, 5 + np.linalg.cholesky(matrix) @ rng.standard_normal(count)
 
 

@@ -12,8 +12,7 @@ from geonp.kriging.variogram import empirical_variogram, fit_variogram, variogra
 def simulate(covariance, count=400, side=100.0, seed=0):
     rng = np.random.default_rng(seed)
     coords = rng.uniform(0, side, (count, 2))
-    x = coords
-    matrix = covariance(x, x) + covariance.nugget * np.eye(count)
+    matrix = covariance(coords, coords) + covariance.nugget * np.eye(count)
     return coords, np.linalg.cholesky(matrix + 1e-10 * np.eye(count)) @ rng.standard_normal(count)
 
 
