@@ -12,8 +12,9 @@ from geonp.errors import UsageError
 from geonp.kriging.conditioning import Array, Index, conditioning_sets
 from geonp.kriging.correlation import FITTED, SHAPED
 from geonp.kriging.covariance import Covariance, Structure
-from geonp.kriging.likelihood import Maximum, Parameters, Shape, VecchiaLikelihood
+from geonp.kriging.likelihood import Maximum, Shape, VecchiaLikelihood
 from geonp.kriging.sample import FEWEST, Sample
+from geonp.kriging.terms import Parameters
 from geonp.kriging.threads import at_once
 from geonp.kriging.variogram import empirical_variogram, fit_variogram
 

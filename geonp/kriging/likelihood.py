@@ -16,16 +16,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from geonp.errors import UsageError
 from geonp.kriging.conditioning import Array, Index
-from geonp.kriging.correlation import FITTED, correlation
+from geonp.kriging.correlation import FITTED
 from geonp.kriging.covariance import Covariance, Structure
-from geonp.kriging.linalg import diagonals
 from geonp.kriging.minimise import minimise
+from geonp.kriging.terms import Parameters, Terms
 from geonp.kriging.threads import at_once
 from geonp.kriging.triangles import Triangles, spread
 
@@ -61,30 +60,6 @@ class Shape:
                 raise UsageError(f"{family!r} cannot be fitted by likelihood; {', '.join(FITTED)} can")
         if self.ranges and len(self.ranges) != len(self.families):
             raise UsageError(f"{len(self.families)} families need as many ranges, got {len(self.ranges)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """A point in the space that is searched.
-
-    Parameters
-    ----------
-    families : one a structure.
-    ranges : (S,) geometric means of the ranges along and across.
-    weights : (S,) sills relative to the first structure's.
-    nugget : relative to the first structure's sill.
-    bend : (2,) anisotropy: -log(ratio) times (cos 2 phi, sin 2 phi), phi the direction of the minor axis.
-    sill : of the first structure; profiled out where the observations have no error variances of their own.
-    shapes : nu or exponent of each structure whose family has one (0 of the others); empty where none has.
-    """
-
-    families: tuple[str, ...]
-    ranges: Array
-    weights: Array
-    nugget: float
-    bend: Array
-    sill: float = 1.0
-    shapes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,40 +101,6 @@ class Maximum:
     trend: Array
     at_bound: tuple[str, ...]
     inverse: Array | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The last of k observations told from the others (simple kriging), in B sets.
-
-    Parameters
-    ----------
-    deviation : (B,), square root of what remains unknown.
-    error : (B, 1 + P), of values and trend: the last one less what is told.
-    filter : (B, k), its product with the observations is the error.
-    solved : (B, k - 1, 1 + P), K_nn^-1 times the others' values and trend; None where no gradient is wanted.
-    """
-
-    deviation: Array
-    error: Array
-    filter: Array
-    solved: Array | None
-
-    @classmethod
-    def of(cls, matrix: Array, data: Array, gradient: bool) -> Prediction | None:
-        """Return what covariances (B, k, k) make of data (B, k, 1 + P); None where a matrix is not definite."""
-        others, cross = matrix[:, :-1, :-1], matrix[:, :-1, -1:]
-        right = np.concatenate([cross, data[:, :-1]], -1) if gradient else cross
-        try:
-            solved = np.linalg.solve(others, right)
-        except np.linalg.LinAlgError:
-            return None
-        variance = matrix[:, -1, -1] - (cross * solved[..., :1]).sum((1, 2))
-        if not (variance > 0).all():
-            return None
-        filter_ = np.concatenate([-solved[..., 0], np.ones((len(matrix), 1))], 1)
-        error = (filter_[:, None] @ data)[:, 0]
-        return cls(np.sqrt(variance), error, filter_, solved[..., 1:] if gradient else None)
 
 
 class VecchiaLikelihood:
@@ -249,10 +190,11 @@ class VecchiaLikelihood:
         n = self._terms
         nothing = np.zeros(2 * len(at.families) + 4)
         form, slopes = self._metric_form(at.bend)
-        done = list(at_once(lambda block: _told(block, at, form, gradient), self._blocks, workers))
-        predictions = [told.prediction for told in done if told is not None]
-        if len(predictions) < len(done):
+        done = list(at_once(lambda block: Terms.of(block, at, form, gradient), self._blocks, workers))
+        terms = [part for part in done if part is not None]
+        if len(terms) < len(done):
             return Evaluation(math.inf, math.nan, np.zeros(self._columns), nothing)
+        predictions = [part.prediction for part in terms]
         deviation = np.concatenate([p.deviation for p in predictions])
         last = np.concatenate([p.error for p in predictions]) / deviation[:, None]
         beta = np.linalg.lstsq(last[:, 1:], last[:, 0])[0]
@@ -270,11 +212,9 @@ class VecchiaLikelihood:
 
         def pull(number: int) -> Array:
             rows = slice(ends[number - 1] if number else 0, ends[number])
-            block, told = self._blocks[number], done[number]
-            assert told is not None
-            return _pull(block, told, at, form, slopes, by_variance[rows], by_error[rows], beta)
+            return terms[number].gradient(slopes, by_variance[rows], by_error[rows], beta)
 
-        out = sum(at_once(pull, range(len(done)), workers), nothing)
+        out = sum(at_once(pull, range(len(terms)), workers), nothing)
         out[-1] += 0.5 * (n - square / sill)
         return Evaluation(value, sill, beta, out)
 
@@ -343,69 +283,6 @@ class VecchiaLikelihood:
             tuple(dict.fromkeys(np.array(names)[free][edge].tolist())),
             end.inverse,
         )
-
-
-class _Told(NamedTuple):
-    """What a block of sets makes of parameters: correlations and slopes of each structure, and the predictions."""
-
-    parts: list[tuple[Array, Array]]
-    prediction: Prediction
-
-
-def _told(block: Triangles, at: Parameters, form: Array, gradient: bool) -> _Told | None:
-    """Return the predictions of a block of sets; None where a covariance matrix could not be factorised."""
-    shapes = at.shapes or (0.0,) * len(at.families)
-    parts = [
-        correlation(f, shape, form / r**2, block.squares, gradient)
-        for f, shape, r in zip(at.families, shapes, at.ranges, strict=True)
-    ]
-    kernel = parts[0][0]
-    for (rho, _), weight in zip(parts[1:], at.weights[1:], strict=True):
-        kernel = kernel + weight * rho
-    matrix = block.matrix(kernel)
-    diagonal = diagonals(matrix)
-    diagonal += at.nugget
-    if block.errors is not None:
-        diagonal += block.errors / at.sill
-    prediction = Prediction.of(matrix, block.data, gradient)
-    return None if prediction is None else _Told(parts, prediction)
-
-
-def _pull(
-    block: Triangles,
-    told: _Told,
-    at: Parameters,
-    form: Array,
-    slopes: Array,
-    by_variance: Array,
-    by_error: Array,
-    beta: Array,
-) -> Array:
-    """Return what a block of sets adds to the gradient (see `Evaluation`), the sill being followed by errors alone.
-
-    `by_variance` and `by_error` (n,) are the derivatives of the value by what remains unknown, and by the error, of
-    each set; `slopes` those of the quadratic form by the bends.
-    """
-    count = len(at.families)
-    out = np.zeros(2 * count + 4)
-    solved = told.prediction.solved
-    assert solved is not None
-    # With g the prediction-error filter and h = (K_nn^-1 y_n, 0): d(s^2) = g' dK g, dr = -h' dK g.
-    g, h = told.prediction.filter, solved @ np.concatenate([[1.0], -beta])
-    left = by_variance[:, None] * g
-    left[:, :-1] -= by_error[:, None] * h
-    adjoint, own = block.adjoint(left, g), left * g
-    total = float(own.sum())
-    for i, (rho, slope) in enumerate(told.parts):
-        pull = block.squares @ (slope * adjoint) * (at.weights[i] / at.ranges[i] ** 2)
-        out[i] = -2 * float(pull @ form)
-        # The diagonal, where the correlation is one, is in the adjoint twice.
-        out[count + i] = at.weights[i] * (float(rho @ adjoint) - total)
-        out[2 * count + 1 : -1] += slopes @ pull
-    out[2 * count] = at.nugget * total
-    if block.errors is not None:
-        out[-1] = -float((own * block.errors).sum()) / at.sill
-    return out
 
 
 def _families(covariance: Covariance) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from geonp.errors import UsageError
 from geonp.kriging.conditioning import conditioning_sets, surrounding_sets
 from geonp.kriging.covariance import Covariance, Structure
 from geonp.kriging.distance import on_sphere
-from geonp.kriging.likelihood import Parameters, Shape, VecchiaLikelihood
+from geonp.kriging.likelihood import Shape, VecchiaLikelihood
 from geonp.kriging.minimise import minimise
+from geonp.kriging.terms import Parameters
 
 RNG = np.random.default_rng(0)
 COORDS = RNG.uniform(0, 40, (60, 2))
