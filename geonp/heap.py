@@ -42,7 +42,8 @@ def reuse() -> None:
     """Have blocks of up to 31 MiB made of freed memory from now on, in a process that others use as well.
 
     No setting is changed: glibc does so by itself once a block of that size was freed, and still gives back what lies
-    free beyond twice as much (mallopt(3), M_MMAP_THRESHOLD). Kriging is a third faster for it.
+    free beyond twice as much (mallopt(3), M_MMAP_THRESHOLD). What a fit and kriging allocate again and
+    again is smaller.
     """
     np.empty(_LARGEST_LEARNT, np.uint8)
 

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 Array = Any
 """An array of NumPy's or of torch's; all that meet in one operation are of one kind, and on one device."""
 
-Namespace = Any
 
-
-def namespace(array: Array) -> Namespace:
+def namespace(array: Array) -> Any:
     """Return the functions for an array, under the names of the array API standard."""
     return array_namespace(array)
 

@@ -291,7 +291,7 @@ def _checked(raw: object, kind: type[Covariance] | type[Structure], what: str) -
 
 
 def _pieces(h: Array) -> Iterable[Array]:
-    """Return `h` in pieces that stay in a core's cache between passes (2.5 times as fast); whole on a GPU."""
+    """Return `h` in pieces that stay in a core's cache between passes (twice as fast); whole on a GPU."""
     if not isinstance(h, np.ndarray):
         return (h,)
     flat = h.reshape(-1)

@@ -1,7 +1,7 @@
 """A quasi-Newton minimiser for a handful of bounded parameters.
 
-SciPy's has the same steps, but calls threaded linear algebra on matrices of five rows: where cores are shared
-with other work, waiting for the threads costs more than the likelihood itself (measured: three times).
+SciPy's that keep to bounds cannot begin with what another search learnt of the curvature, and that is what makes the
+long search of a fit short.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Small systems on many cores: one batch a thread, instead of all threads on every small operation.
 
 An operation on systems of some dozens of observations is over before several threads have agreed on it; where
-cores are shared with other work, waiting for each other costs a hundred times the work itself (measured).
+cores are shared with other work, waiting for each other costs many times the work itself.
 """
 
 from __future__ import annotations
